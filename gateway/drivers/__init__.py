@@ -1,0 +1,1 @@
+"""One folder per provider; import them through `gateway.registry`."""

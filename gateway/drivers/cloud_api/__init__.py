@@ -1,0 +1,1 @@
+"""The Cloud API of Meta: the path for campaigns."""
