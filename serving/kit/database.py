@@ -1,0 +1,55 @@
+"""The one door to the operational database: every transaction is opened for one tenant, or says that it is for none."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Session, sessionmaker
+
+TENANT = "tenant_id"
+NO_TENANT = "no_tenant"
+
+
+class TenantMissing(Exception):
+    """A transaction was begun without saying whose rows it is for."""
+
+
+def sqlalchemy_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+class Database:
+    """Connections of one role. `url` is a plain postgresql:// address of `app` or `worker`."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.engine = sa.create_engine(sqlalchemy_url(url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextlib.contextmanager
+    def tenant(self, tenant_id: uuid.UUID) -> Iterator[Session]:
+        """One transaction that sees and writes this tenant's rows only; committed on leaving, rolled back on an error."""
+        with self._sessions(info={TENANT: tenant_id}) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def no_tenant(self) -> Iterator[Session]:
+        """One transaction for the look-ups that find out the tenant; row-level security shows it no tenant's row."""
+        with self._sessions(info={TENANT: NO_TENANT}) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+@event.listens_for(Session, "after_begin")
+def _set_tenant(session: Session, _transaction: object, connection: sa.Connection) -> None:
+    tenant_id = session.info.get(TENANT)
+    if tenant_id is None:
+        raise TenantMissing("open sessions with Database.tenant(...) or Database.no_tenant()")
+    value = "" if tenant_id == NO_TENANT else str(tenant_id)
+    connection.execute(sa.text("SELECT set_config('app.tenant_id', :tenant, true)"), {"tenant": value})

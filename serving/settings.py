@@ -1,0 +1,33 @@
+"""What the serving processes are configured with, read from SERVING_* when a process is built."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="SERVING_", frozen=True)
+
+    database_url: str
+    worker_database_url: str
+    redis_url: str
+    jwt_secret: SecretStr
+    phone_hmac_key: SecretStr
+    bundles_dir: Path = Path(".rapport/bundles")
+    public_url: str = "http://127.0.0.1:8000"
+    access_token_minutes: int = 30
+    quiet_hours_start: int = 21
+    quiet_hours_end: int = 8
+    marketing_cap_per_7_days: int = 4
+    send_lease_seconds: int = 30
+    sweep_seconds: int = 10
+
+
+@lru_cache
+def settings() -> Settings:
+    """The process's settings. Raises pydantic's ValidationError naming each missing variable."""
+    return Settings()  # type: ignore[call-arg]
