@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,6 +20,14 @@ class Settings(BaseSettings):
     bundles_dir: Path = Path(".rapport/bundles")
     public_url: str = "http://127.0.0.1:8000"
     access_token_minutes: int = 30
+    auth_cache_seconds: int = Field(default=30, ge=0, le=60)
+    login_attempts_per_name: int = 10
+    login_attempts_per_address: int = 100
+    login_window_seconds: int = 300
+    password_checks_at_once: int = 2
+    password_checks_waiting: int = 32
+    access_log: bool = True
+    log_level: str = "INFO"
     quiet_hours_start: int = 21
     quiet_hours_end: int = 8
     marketing_cap_per_7_days: int = 4

@@ -1,0 +1,68 @@
+"""The API process: `uvicorn --factory serving.app:create_app`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from serving import api, errors
+from serving.auth.authenticator import Authenticator
+from serving.auth.passwords import PasswordVerifier
+from serving.auth.service import LoginService
+from serving.auth.throttle import LoginLimit
+from serving.health.endpoints import VERSION
+from serving.kit import logs
+from serving.kit.database import Database
+from serving.kit.request_context import RequestContext
+from serving.settings import Settings
+from serving.settings import settings as process_settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API over `settings`, by default those of the environment. It connects to nothing until it starts."""
+    settings = settings or process_settings()
+    app = FastAPI(
+        title="rapport",
+        version=VERSION,
+        summary="Consent-based WhatsApp campaigns, driven by what the conversations teach",
+        lifespan=_lifespan,
+    )
+    app.state.settings = settings
+    errors.install(app)
+    app.include_router(api.root_router)
+    app.include_router(api.router)
+    app.add_middleware(RequestContext, access_log=settings.access_log)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    logs.configure(settings.log_level)
+    app.state.database = database = Database(settings.database_url)
+    app.state.redis = redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
+    secret = settings.jwt_secret.get_secret_value()
+    app.state.authenticator = Authenticator(
+        database, redis, jwt_secret=secret, cache_seconds=settings.auth_cache_seconds
+    )
+    app.state.login = LoginService(
+        database,
+        LoginLimit(
+            redis,
+            per_name=settings.login_attempts_per_name,
+            per_address=settings.login_attempts_per_address,
+            window_seconds=settings.login_window_seconds,
+        ),
+        PasswordVerifier(concurrent=settings.password_checks_at_once, waiting=settings.password_checks_waiting),
+        jwt_secret=secret,
+        lifetime=dt.timedelta(minutes=settings.access_token_minutes),
+    )
+    try:
+        yield
+    finally:
+        await redis.aclose()
+        database.dispose()

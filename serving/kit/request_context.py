@@ -1,0 +1,70 @@
+"""A request id on every answer, and one log line for every request."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+REQUEST_ID = "X-Request-ID"
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+log = structlog.get_logger("serving.request")
+
+
+class RequestContext:
+    """ASGI middleware. A caller's X-Request-ID is kept when it is plain text of 8-64 characters, else one is made."""
+
+    def __init__(self, app: ASGIApp, *, access_log: bool = True) -> None:
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given.decode() if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            # The error has been answered with a 500 by now; the server would log it a second time, without the id.
+            log.exception("request.failed", request_id=request_id, route=_route(scope))
+        finally:
+            if self._access_log:
+                _log_request(scope, request_id, status, time.perf_counter() - started)
+
+
+def _log_request(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    caller = scope["state"].get("caller")
+    log.info(
+        "request.answered",
+        request_id=request_id,
+        method=scope["method"],
+        route=_route(scope),
+        status=status,
+        seconds=round(seconds, 6),
+        tenant_id=str(caller.tenant_id) if caller else None,
+        user_id=str(caller.user_id) if caller and caller.user_id else None,
+        api_key_id=str(caller.api_key_id) if caller and caller.api_key_id else None,
+    )
+
+
+def _route(scope: Scope) -> str | None:
+    # The template of the route and never the path itself, which may hold a phone number.
+    return getattr(scope.get("route"), "path", None)
