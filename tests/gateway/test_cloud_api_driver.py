@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -51,8 +52,9 @@ class Provider:
                 self.send_response(provider.status)
                 for name, value in {"Content-Length": str(len(provider.body)), **provider.headers}.items():
                     self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(provider.body)
+                with contextlib.suppress(BrokenPipeError):
+                    self.end_headers()
+                    self.wfile.write(provider.body)
 
             def log_message(self, *args: object) -> None:
                 """Keeps the test output clean."""

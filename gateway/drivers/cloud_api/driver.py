@@ -2,15 +2,17 @@
 
 import asyncio
 import ipaddress
+import json
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-import httpx
+import aiohttp
 
 from gateway.driver import Abilities, NumberConfig
 from gateway.drivers.cloud_api import webhook
@@ -22,7 +24,7 @@ API_VERSION = "v26.0"
 
 # A server drops idle connections after 5 s; reusing one at that moment would turn a clean send into an unknown outcome.
 _KEEPALIVE_SECONDS = 4.0
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+_NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
 class CloudApiDriver:
@@ -35,7 +37,7 @@ class CloudApiDriver:
         self._config = config
         self._url = f"{config.base_url.rstrip('/')}/{API_VERSION}/{config.phone_number_id}/messages"
         self._is_local = _is_loopback(config.base_url)
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, _Wire] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_pid = 0
@@ -49,13 +51,12 @@ class CloudApiDriver:
 
     async def send_batch(self, messages: Sequence[OutboundMessage]) -> list[SendReceipt | GatewayError]:
         """One result per message, in order; at most `max_connections` are on the wire at once."""
-        client = self._client()
-        gate = asyncio.Semaphore(self._config.max_connections)
+        wire = self._wire()
 
         async def one(message: OutboundMessage) -> SendReceipt | GatewayError:
-            async with gate:
+            async with wire.gate:
                 try:
-                    return await self._post(client, message)
+                    return await self._post(wire.client, message)
                 except GatewayError as error:
                     return error
 
@@ -79,49 +80,46 @@ class CloudApiDriver:
 
     async def aclose(self) -> None:
         """Closes the running loop's connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        wire = self._wires.pop(asyncio.get_running_loop(), None)
+        if wire is not None:
+            await wire.client.close()
 
     def close(self) -> None:
         with self._lock:
-            loop, self._loop = self._loop, None
-            if loop is None or self._loop_pid != os.getpid():
-                return
-            asyncio.run_coroutine_threadsafe(self.aclose(), loop).result(timeout=5)
-            loop.call_soon_threadsafe(loop.stop)
+            if self._loop is not None:
+                self._close_loop()
+                self._loop = None
 
-    async def _post(self, client: httpx.AsyncClient, message: OutboundMessage) -> SendReceipt:
+    async def _post(self, client: aiohttp.ClientSession, message: OutboundMessage) -> SendReceipt:
         if message.to.is_synthetic and not self._is_local:
             raise SyntheticRecipient("a synthetic number never goes to a real provider")
         seconds_left = (message.not_after - datetime.now(UTC)).total_seconds()
         if seconds_left <= 0:
             raise NotSent("not_after has passed")
         try:
-            # httpx times each phase apart; the whole exchange must fit the lease.
-            async with asyncio.timeout(self._config.timeout_seconds):
-                response = await client.post(self._url, json=encode(message))
+            async with client.post(self._url, json=encode(message), allow_redirects=False) as response:
+                answer = _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
         except _NEVER_LEFT as error:
             raise NotSent(type(error).__name__, retry_after_seconds=5.0) from error
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise OutcomeUnknown(type(error).__name__) from error
-        return _read_answer(message, response)
+        return _read_answer(message, answer)
 
-    def _client(self) -> httpx.AsyncClient:
+    def _wire(self) -> "_Wire":
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
+        wire = self._wires.get(loop)
+        if wire is None:
             connections = self._config.max_connections
-            limits = httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEPALIVE_SECONDS
-            )
-            client = self._clients[loop] = httpx.AsyncClient(
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
+            client = aiohttp.ClientSession(
+                connector=connector,
                 headers={"Authorization": f"Bearer {self._config.access_token}"},
-                timeout=self._config.timeout_seconds,
-                limits=limits,
+                timeout=aiohttp.ClientTimeout(total=self._config.timeout_seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=not self._is_local,
             )
-        return client
+            wire = self._wires[loop] = _Wire(client, asyncio.Semaphore(connections))
+        return wire
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -130,38 +128,59 @@ class CloudApiDriver:
                 loop = asyncio.new_event_loop()
                 threading.Thread(target=loop.run_forever, name="cloud-api-sends", daemon=True).start()
                 self._loop, self._loop_pid = loop, os.getpid()
+                # Runs when the driver is forgotten or the process ends, if `close` was not called before.
+                self._close_loop = weakref.finalize(self, _close_loop, loop, self._wires, os.getpid())
             return self._loop
 
 
-def _read_answer(message: OutboundMessage, response: httpx.Response) -> SendReceipt:
+class _Wire(NamedTuple):
+    """One event loop's connections, and the gate that lets no send spend its timeout waiting for one."""
+
+    client: aiohttp.ClientSession
+    gate: asyncio.Semaphore
+
+
+def _close_loop(
+    loop: asyncio.AbstractEventLoop, wires: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Wire]", pid: int
+) -> None:
+    wire = wires.pop(loop, None)
+    if pid != os.getpid():
+        return
+    if wire is not None:
+        asyncio.run_coroutine_threadsafe(wire.client.close(), loop).result(timeout=5)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    retry_after: str
+
+
+def _read_answer(message: OutboundMessage, answer: _Answer) -> SendReceipt:
     try:
-        answer: Any = response.json()
+        content: Any = json.loads(answer.body)
     except ValueError:
-        answer = None
-    if response.is_success:
+        content = None
+    if 200 <= answer.status < 300:
         try:
-            provider_id = answer["messages"][0]["id"]
+            provider_id = content["messages"][0]["id"]
         except (KeyError, IndexError, TypeError) as error:
-            raise OutcomeUnknown("accepted without an id", http_status=response.status_code) from error
+            raise OutcomeUnknown("accepted without an id", http_status=answer.status) from error
         return SendReceipt(message.message_id, str(provider_id), datetime.now(UTC))
-    error_body = answer.get("error") if isinstance(answer, dict) else None
+    error_body = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error_body, dict):
         # A proxy answered for the provider: the request may have reached it.
-        if response.status_code in (502, 504):
-            raise OutcomeUnknown("a proxy's error", http_status=response.status_code)
+        if answer.status in (502, 504):
+            raise OutcomeUnknown("a proxy's error", http_status=answer.status)
         error_body = {}
     code = error_body.get("code")
     raise rejection(
         code if isinstance(code, int) else None,
-        str(error_body.get("message", f"HTTP {response.status_code}")),
-        response.status_code,
-        _retry_after(response),
+        str(error_body.get("message", f"HTTP {answer.status}")),
+        answer.status,
+        float(answer.retry_after) if answer.retry_after.isdigit() else None,
     )
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
 
 
 def _is_loopback(base_url: str) -> bool:
