@@ -5,11 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from serving.auth.endpoints import router as auth
+from serving.contact.endpoints import router as contacts
 from serving.health.endpoints import root_router
 from serving.health.endpoints import router as health
+from serving.tenant.endpoints import router as tenants
 
 router = APIRouter(prefix="/api/v1")
-for domain in (auth, health):
+for domain in (auth, health, tenants, contacts):
     router.include_router(domain)
 
 __all__ = ["root_router", "router"]

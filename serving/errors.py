@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 PROBLEM_JSON = "application/problem+json"
@@ -119,6 +120,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServingError, _serving_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(DataError, _data_error)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -154,6 +156,13 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         request, status=error.status_code, type_="about:blank", title=HTTPStatus(error.status_code).phrase,
         headers=dict(error.headers or {}),
     )  # fmt: skip
+
+
+async def _data_error(request: Request, _error: Exception) -> JSONResponse:
+    # PostgreSQL stores no NUL, no lone surrogate and no number out of its type's range, wherever in a request it stood.
+    return problem_response(
+        request, status=422, type_=Unprocessable.type_uri(), title=Unprocessable.title, detail="it cannot be stored"
+    )
 
 
 async def _unexpected(request: Request, _error: Exception) -> JSONResponse:

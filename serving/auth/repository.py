@@ -55,7 +55,7 @@ def find_login(database: Database, name: str) -> Login | None:
         row = session.execute(
             sa.text("SELECT user_id, password_hash, is_active FROM auth_login(:name)"), {"name": name.strip()}
         ).first()
-    return Login(*row) if row else None
+    return Login(row.user_id, row.password_hash, row.is_active) if row else None
 
 
 def find_user(database: Database, user_id: uuid.UUID) -> KnownUser | None:

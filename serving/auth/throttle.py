@@ -16,8 +16,9 @@ WINDOW_SECONDS = 60
 class ApiKeyLimit:
     """So many requests a key and clock minute, over all processes.
 
-    Permits are taken from Redis in small blocks, which saves most requests the round trip. A process that does not use up
-    its block withholds the rest until the minute ends: the limit is never exceeded, at worst missed by a block a process.
+    Permits are taken from Redis in small blocks, which saves most requests the round trip. A process that does not use
+    up its block withholds the rest until the minute ends: the limit is never exceeded, at worst missed by one block
+    for each process.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -34,7 +35,9 @@ class ApiKeyLimit:
         block = max(1, limit // 60)
         name = f"auth:requests:{key_id}:{minute}"
         async with self._redis.pipeline(transaction=False) as pipe:
-            taken, _ = await pipe.incrby(name, block).expire(name, 2 * WINDOW_SECONDS).execute()
+            pipe.incrby(name, block)
+            pipe.expire(name, 2 * WINDOW_SECONDS)
+            taken, _ = await pipe.execute()
         granted = min(block, limit - (taken - block))
         if granted <= 0:
             raise TooManyRequests(max(1, WINDOW_SECONDS - int(now.timestamp()) % WINDOW_SECONDS))
@@ -58,7 +61,9 @@ class LoginLimit:
             async with self._redis.pipeline(transaction=True) as pipe:
                 # SET NX rather than EXPIRE NX, which Redis 6 does not know.
                 pipe.set(key, 0, ex=self._window_seconds, nx=True)
-                _, count, seconds = await pipe.incr(key).ttl(key).execute()
+                pipe.incr(key)
+                pipe.ttl(key)
+                _, count, seconds = await pipe.execute()
             if count > self._limits[kind]:
                 raise TooManyRequests(max(1, seconds), "too many login attempts")
 

@@ -10,7 +10,7 @@ import structlog
 
 def configure(level: str) -> None:
     """Called by a process when it starts; libraries never configure logging."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
