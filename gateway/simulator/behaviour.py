@@ -14,9 +14,11 @@ from gateway.simulator.people import DAY, Person, PersonState
 
 HOUR = 3600.0
 
-READ_BASE, READ_HOUR, READ_TASTE, READ_OTHER_TASTE = 0.95, 1.0, 0.7, -0.25
-REPLY_BASE, REPLY_INTEREST, REPLY_TASTE = -2.25, 0.8, 0.5
-ORDER_BASE, ORDER_INTEREST, ORDER_TASTE, ORDER_DISCOUNT = -4.0, 1.0, 1.3, 2.2
+READ_BASE, READ_HOUR, READ_TASTE, READ_OTHER_TASTE = -0.15, 0.6, 0.35, -0.1
+READ_RECENT = 1.5
+REPLY_BASE, REPLY_INTEREST, REPLY_TASTE = -2.35, 0.8, 0.5
+ORDER_BASE, ORDER_INTEREST, ORDER_TASTE, ORDER_DISCOUNT = -4.15, 0.9, 0.6, 3.0
+ORDER_RECENT = 1.4
 STOP_BASE, STOP_INTEREST, STOP_FATIGUE = -5.25, -0.5, 2.0
 SERVICE_READ, SERVICE_REPLY = 0.95, 0.15
 
@@ -57,13 +59,14 @@ class Response:
     stop_at: float | None = None
 
 
-def read_if_active(person: Person, send: Send, marketing_messages_7d: int) -> float:
+def read_if_active(person: Person, send: Send, marketing_messages_7d: int, has_recent_read: bool) -> float:
     """The chance that a person who neither churned nor opted out ever reads this send."""
     if not send.is_marketing:
         return SERVICE_READ
     hour = send.at % DAY / HOUR
     logit = READ_BASE + person.read_propensity - person.fatigue_sensitivity * marketing_messages_7d
     logit += READ_HOUR * person.hour_concentration * math.cos((hour - person.preferred_hour) * math.tau / 24)
+    logit += READ_RECENT * has_recent_read
     if send.category:
         logit += READ_TASTE if send.category == person.taste else READ_OTHER_TASTE
     return _sigmoid(logit)
@@ -73,15 +76,16 @@ def read_probability(person: Person, state: PersonState, send: Send) -> float:
     """The chance that this send is ever read, given the hidden state at the send."""
     if send.at >= min(state.churned_at, state.left_at) or (send.is_marketing and send.at >= state.opted_out_at):
         return 0.0
-    return read_if_active(person, send, state.marketing_messages_7d(send.at))
+    return read_if_active(person, send, state.marketing_messages_7d(send.at), state.has_recent_read(send.at))
 
 
-def order_given_read(person: Person, send: Send) -> float:
+def order_given_read(person: Person, send: Send, has_recent_order: bool) -> float:
     """The chance that a read send brings an order within three days of the reading."""
     if not send.is_marketing:
         return 0.0
     logit = ORDER_BASE + ORDER_INTEREST * person.interest
     logit += ORDER_DISCOUNT * person.price_sensitivity * min(send.discount_rate, 0.5)
+    logit += ORDER_RECENT * has_recent_order
     if send.category == person.taste:
         logit += ORDER_TASTE
     return _sigmoid(logit)
@@ -95,12 +99,16 @@ def order_probability(
         return 0.0
     # Organic orders end with churn: the mean exposure of 7 days under a constant hazard.
     exposure = -math.expm1(-7 * person.churn_hazard) / person.churn_hazard
-    p_none = (1 - p_read * order_given_read(person, send)) * math.exp(-person.order_rate * exposure)
+    bought = state.has_recent_order(send.at)
+    p_none = (1 - p_read * order_given_read(person, send, bought)) * math.exp(-person.order_rate * exposure)
     for later in upcoming:
         if later.at < send.at + 7 * DAY and send.at < state.opted_out_at:
             still_there = math.exp(-person.churn_hazard * (later.at - send.at) / DAY)
-            p_read_later = still_there * read_if_active(person, later, 1 + state.marketing_messages_7d(send.at))
-            p_none *= 1 - p_read_later * order_given_read(person, later) * ordered_within(send.at + 7 * DAY - later.at)
+            count = 1 + state.marketing_messages_7d(send.at)
+            p_later = p_read * read_if_active(person, later, count, True)
+            p_later += (1 - p_read) * read_if_active(person, later, count, state.has_recent_read(later.at, send.at))
+            share = ordered_within(send.at + 7 * DAY - later.at)
+            p_none *= 1 - still_there * p_later * order_given_read(person, later, bought) * share
     return 1 - p_none
 
 
@@ -144,7 +152,7 @@ def respond(
     p_reply = _sigmoid(REPLY_BASE + REPLY_INTEREST * person.interest + REPLY_TASTE * has_taste)
     if rng.random() < p_reply * reply_rate_scale:
         reply_at = read_at + _delay(rng, REPLY_DELAY)
-    if rng.random() < order_given_read(person, send):
+    if rng.random() < order_given_read(person, send, state.has_recent_order(send.at)):
         order_at = read_at + _delay(rng, ORDER_DELAY)
     intent = _intent(person, has_taste, rng) if reply_at else ""
     return Response(p_read, p_order, delivered_at, None, read_at, reply_at, intent, order_at)
@@ -155,6 +163,10 @@ def remember(state: PersonState, send: Send, response: Response) -> None:
     if send.is_marketing and response.failed_at is None:
         state.marketing_at.append(send.at)
     state.inbound_at += [at for at in (response.reply_at, response.order_at, response.stop_at) if at is not None]
+    if response.read_at is not None:
+        state.read_at.append(response.read_at)
+    if response.order_at is not None:
+        state.order_at.append(response.order_at)
     if response.stop_at is not None:
         state.opted_out_at = min(state.opted_out_at, response.stop_at)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 
 import httpx
 
@@ -40,6 +41,18 @@ class WebhookPoster:
             self.last_error = problem
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LAST_WAIT_SECONDS)
+
+    async def subscription_problem(self, verify_token: str) -> str | None:
+        """None if the receiver echoes a challenge given with this verify token, else what it did instead."""
+        challenge = str(secrets.randbelow(10**9))
+        query = {"hub.mode": "subscribe", "hub.verify_token": verify_token, "hub.challenge": challenge}
+        try:
+            response = await self._client.get(self._url, params=query)
+        except httpx.HTTPError as error:
+            return type(error).__name__
+        if response.is_success and response.text == challenge:
+            return None
+        return f"HTTP {response.status_code} without the challenge"
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -86,6 +86,10 @@ class Simulator:
         await self._poster.close()
         self.store.close()
 
+    async def subscription_problem(self) -> str | None:
+        """None if the webhook answers a subscription check, else what went wrong."""
+        return await self._poster.subscription_problem(self.settings.verify_token.get_secret_value())
+
     async def durable(self) -> None:
         """Returns when all that was written so far is on disk; many callers share one commit."""
         loop = asyncio.get_running_loop()
@@ -260,6 +264,10 @@ def _apply(state: PersonState, fact: Fact) -> None:
         state.marketing_at.append(fact.at)
     elif fact.kind == "inbound":
         state.inbound_at.append(fact.at)
+    elif fact.kind == "read":
+        state.read_at.append(fact.at)
+    elif fact.kind == "order":
+        state.order_at.append(fact.at)
     elif fact.kind == "stop":
         state.opted_out_at = min(state.opted_out_at, fact.at)
 
@@ -269,10 +277,10 @@ def _facts(person: int, send: Send, response: Response) -> Iterator[Fact]:
     yield Fact(person, "send", send.at)
     scratch = PersonState()
     remember(scratch, send, response)
-    for at in scratch.marketing_at:
-        yield Fact(person, "marketing", at)
-    for at in scratch.inbound_at:
-        yield Fact(person, "inbound", at)
+    kinds = {"marketing": scratch.marketing_at, "inbound": scratch.inbound_at, "read": scratch.read_at}
+    for kind, moments in {**kinds, "order": scratch.order_at}.items():
+        for at in moments:
+            yield Fact(person, kind, at)
     if scratch.opted_out_at < math.inf:
         yield Fact(person, "stop", scratch.opted_out_at)
 

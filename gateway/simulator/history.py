@@ -183,6 +183,7 @@ class _Life:
 
     def _order(self, at: float) -> None:
         self._state.inbound_at.append(at)
+        self._state.order_at.append(at)
         items = catalog.cart(self._person, None, 0.0, self._rng)
         self._emit(WireEvent(at, "order", self._person.index, self._next_id(), items))
         self._answer(at + self._minutes(), phrases.ORDERED)

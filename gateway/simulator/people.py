@@ -51,11 +51,22 @@ class PersonState:
     left_at: float = math.inf
     marketing_at: list[float] = field(default_factory=list)
     inbound_at: list[float] = field(default_factory=list)
+    read_at: list[float] = field(default_factory=list)
+    order_at: list[float] = field(default_factory=list)
     live_sends: int = 0
 
     def marketing_messages_7d(self, at: float) -> int:
         """Marketing messages received in the seven days before `at`."""
         return sum(1 for moment in self.marketing_at if at - 7 * DAY < moment < at)
+
+    def has_recent_read(self, at: float, known_at: float | None = None) -> bool:
+        """True if anything was read in the ten days before `at`, as far as `known_at` (default `at`) tells."""
+        latest = at if known_at is None else known_at
+        return any(at - 10 * DAY < moment <= latest for moment in self.read_at)
+
+    def has_recent_order(self, at: float) -> bool:
+        """True if an order came in the 45 days before `at`."""
+        return any(at - 45 * DAY < moment <= at for moment in self.order_at)
 
     def has_window(self, at: float) -> bool:
         """True within 24 hours of the person's last message."""
@@ -69,23 +80,25 @@ def draw_people(count: int, seed: int) -> list[Person]:
 
 def _draw(index: int, seed: int) -> Person:
     rng = Random(f"{seed}:person:{index}")
-    interest = rng.gauss(0, 1)
+    read_propensity = rng.gauss(0, 0.75)
+    # Who reads more also cares more: what a person reads tells about what they will buy.
+    interest = 1.1 * read_propensity + 0.45 * rng.gauss(0, 1)
     joins_early = rng.random() < 0.72
     return Person(
         index=index,
         wa_id=PhoneNumber.synthetic(f"{seed}:{index}", "simulator").wa_id,
         name=f"{rng.choice(_FIRST)} {rng.choice(_LAST)}",
         language=_weighted(rng, LANGUAGES),
-        read_propensity=rng.gauss(0, 1.15),
+        read_propensity=read_propensity,
         interest=interest,
         taste=rng.choice(CATEGORIES),
-        price_sensitivity=rng.lognormvariate(0, 0.6),
+        price_sensitivity=rng.lognormvariate(0, 0.3),
         preferred_hour=(rng.gauss(12.5, 2.0) if rng.random() < 0.4 else rng.gauss(19.0, 2.0)) % 24,
         hour_concentration=rng.uniform(0.1, 1.0),
         fatigue_sensitivity=rng.lognormvariate(-1.6, 0.6),
         churn_hazard=rng.lognormvariate(math.log(0.0023), 1.0),
-        message_rate=rng.lognormvariate(math.log(0.0235), 0.9) * math.exp(0.2 * interest),
-        order_rate=rng.lognormvariate(math.log(0.0011), 1.0) * math.exp(0.6 * interest),
+        message_rate=rng.lognormvariate(math.log(0.026), 0.4) * math.exp(0.7 * interest),
+        order_rate=rng.lognormvariate(math.log(0.0009), 0.4) * math.exp(1.0 * interest),
         joins_by_keyword=rng.random() < 0.95,
         join_position=rng.uniform(0.0, 0.1) if joins_early else rng.uniform(0.1, 0.95),
     )

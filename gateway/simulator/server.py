@@ -43,6 +43,7 @@ def build_app(settings: SimulatorSettings) -> Starlette:
     routes = [
         Route("/{version}/{object_id}/messages", post_message, methods=["POST"]),
         Route("/{version}/{object_id}/message_templates", templates, methods=["GET", "POST"]),
+        Route("/{version}/{object_id}/subscribed_apps", post_subscription, methods=["POST"]),
         Route("/simulator/history", post_history, methods=["POST"]),
         Route("/simulator/campaigns", post_campaign, methods=["POST"]),
         Route("/simulator/say", post_say, methods=["POST"]),
@@ -120,6 +121,16 @@ async def templates(request: Request) -> Response:
     template_id = simulator.templates.register(body["name"], language, category, body.get("components") or [])
     await simulator.durable()
     return JSONResponse({"id": str(template_id), "status": "APPROVED", "category": category})
+
+
+async def post_subscription(request: Request) -> Response:
+    simulator = _simulator(request)
+    if not _is_authorized(request):
+        return _refusal(190)
+    if request.path_params["object_id"] != simulator.number.waba_id:
+        return _refusal(100, "no such business account")
+    problem = await simulator.subscription_problem()
+    return _refusal(100, f"webhook verification failed: {problem}") if problem else JSONResponse({"success": True})
 
 
 def _invalid(error: ValidationError) -> JSONResponse:

@@ -26,7 +26,7 @@ create table if not exists templates (id integer primary key, name text not null
 
 
 class Fact(NamedTuple):
-    """What a live exchange did to a person: kind is marketing, inbound, stop or send; `at` is epoch seconds."""
+    """What a live exchange did: `kind` is send, marketing, read, inbound, order or stop; `at` is epoch seconds."""
 
     person: int
     kind: str

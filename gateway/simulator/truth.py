@@ -53,13 +53,15 @@ class ContactTruth:
         if person.joins_by_keyword and moment < state.opted_out_at:
             upcoming = [send for send in self._schedule if moment < send.at < moment + 28 * DAY]
         silences, purchases = [], []
+        bought = state.has_recent_order(moment)
         for send in upcoming:
             count = sum(1 for other in self._schedule if send.at - 7 * DAY < other.at < send.at)
-            p_read = read_if_active(person, send, count)
+            # On the path where nothing comes back, only reads from before the moment still count as recent.
+            p_read = read_if_active(person, send, count, state.has_recent_read(send.at, moment))
             silences.append((send.at, 1 - p_read))
             left = moment + 7 * DAY - send.at
             if left > 0:
-                purchases.append((send.at, 1 - p_read * order_given_read(person, send) * ordered_within(left)))
+                purchases.append((send.at, 1 - p_read * order_given_read(person, send, bought) * ordered_within(left)))
         signs = person.message_rate + person.order_rate
         p_inactive = p_silent * _none_until(moment, 28, signs, silences, person.churn_hazard)
         return p_inactive, 1 - _none_until(moment, 7, person.order_rate, purchases, person.churn_hazard)

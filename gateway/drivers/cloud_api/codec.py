@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from gateway.errors import MalformedWebhook
+from gateway.errors import MalformedWebhook, UnsupportedFeature
 from gateway.types import (
     DeliveryEvent,
     GatewayEvent,
@@ -32,7 +32,9 @@ _ENVELOPE = frozenset({"messaging_product", "metadata", "contacts"})
 
 
 def encode(message: OutboundMessage) -> Json:
-    """The body of POST /{phone_number_id}/messages."""
+    """The body of POST /{phone_number_id}/messages. Raises: UnsupportedFeature."""
+    if message.kind not in ("text", "template"):
+        raise UnsupportedFeature(f"cloud_api does not send {message.kind}")
     body: Json = {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",

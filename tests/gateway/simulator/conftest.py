@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 from gateway.driver import Driver, NumberConfig
+from gateway.errors import ForgedWebhook
 from gateway.registry import build_driver
 from gateway.types import GatewayEvent
 
@@ -59,6 +61,17 @@ class Receiver:
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def do_GET(self) -> None:
+                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                try:
+                    status, body = 200, receiver.driver.challenge(query).encode()
+                except ForgedWebhook:
+                    status, body = 403, b""
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
                 """Keeps the test output clean."""

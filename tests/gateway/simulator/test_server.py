@@ -106,6 +106,14 @@ class TestSend:
         assert sum(after.values()) > 1.5 * sum(before.values())
 
 
+class TestSubscription:
+    @pytest.mark.parametrize(("verify_token", "status"), [("verify", 200), ("wrong", 400)])
+    def test_the_webhook_must_echo_the_challenge(self, start_simulator, verify_token, status):
+        simulator = start_simulator(**{"verify-token": verify_token})
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        assert simulator.http.post(f"/v26.0/{WABA}/subscribed_apps", headers=headers).status_code == status
+
+
 class TestSay:
     def test_what_a_person_says_arrives_and_opens_the_window(self, eventually, start_simulator, receiver):
         simulator = start_simulator()
