@@ -9,6 +9,7 @@ from functools import lru_cache
 import phonenumbers
 
 from gateway.errors import InvalidPhoneNumber
+from gateway.numbering import is_surely_valid
 
 # The ITU lists 999 as reserved, so no person can own such a number: safe for generated people.
 _SYNTHETIC = re.compile(r"\+999\d{9,12}")
@@ -81,6 +82,8 @@ def _e164(text: str, default_region: str | None) -> str:
     if compact.startswith("+999"):
         if not _SYNTHETIC.fullmatch(compact):
             raise InvalidPhoneNumber("synthetic_length")
+        return compact
+    if is_surely_valid(compact):
         return compact
     if not compact.startswith("+") and default_region is None:
         raise InvalidPhoneNumber("missing_country_code")
