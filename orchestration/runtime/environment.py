@@ -50,8 +50,16 @@ def process_environment(home: Home) -> dict[str, str]:
         "DAGSTER_HOME": str(home.dagster),
         "DBT_PROFILES_DIR": str(home.path / "dbt"),
     }
-    if "simulator" in ports:
-        made["GATEWAY_CLOUD_API_BASE_URL"] = f"http://127.0.0.1:{ports['simulator']}"
     if "api" in ports:
         made["SERVING_PUBLIC_URL"] = f"http://127.0.0.1:{ports['api']}"
+        made["GATEWAY_SIMULATOR_WEBHOOK_URL"] = f"http://127.0.0.1:{ports['api']}/api/v1/webhooks/whatsapp"
+    if "simulator" in ports:
+        made["GATEWAY_BASE_URL"] = f"http://127.0.0.1:{ports['simulator']}"
+        made |= {
+            "GATEWAY_SIMULATOR_PORT": str(ports["simulator"]),
+            "GATEWAY_SIMULATOR_STATE_DIR": str(home.path / "simulator"),
+            "GATEWAY_SIMULATOR_APP_SECRET": secrets["webhook_app"],
+            "GATEWAY_SIMULATOR_ACCESS_TOKEN": secrets["gateway_access_token"],
+            "GATEWAY_SIMULATOR_VERIFY_TOKEN": secrets["webhook_verify"],
+        }
     return made | {name: os.environ[name] for name in made if os.environ.get(name)}
