@@ -1,0 +1,200 @@
+"""What training hands to serving: a folder named by its digest, holding a manifest and an ONNX graph. Never a pickle.
+
+    <bundles_dir>/<tenant_id>/<model>/<digest>/{manifest.json, model.onnx, card.json}
+    <bundles_dir>/<tenant_id>/<model>/champion.json          {"digest", "version"}
+
+`card.json` (figures, importance, provenance) is for people and for explanations; it is not part of the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.calibration import CalibrationTable
+from training.datasets import Dataset
+from training.errors import BundleCorrupt, ParityFailed, UnknownVersion
+from training.export import to_onnx
+from training.models import model_named
+from training.train import Trained
+
+if TYPE_CHECKING:
+    from feature_store.transforms import InputColumn
+
+SCHEMA_VERSION = 1
+PARITY_LIMIT = 1e-5
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One published model, read from its folder."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    card: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+    @property
+    def version(self) -> str:
+        return str(self.manifest["version"])
+
+    @cached_property
+    def inputs(self) -> list[InputColumn]:
+        from feature_store.transforms import InputColumn
+
+        return [InputColumn.from_json(given) for given in self.manifest["inputs"]]
+
+    @cached_property
+    def calibration(self) -> CalibrationTable:
+        table = self.manifest["calibration"]
+        return CalibrationTable(tuple(table["x"]), tuple(table["y"]))
+
+    @cached_property
+    def session(self) -> Any:
+        return onnx_session((self.path / "model.onnx").read_bytes())
+
+    def probability(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities, (n,)."""
+        return self.calibration.apply(run_onnx(self.session, matrix))
+
+
+def onnx_session(graph: bytes, threads: int = 2) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(session: Any, matrix: npt.NDArray[np.float32], chunk: int = 20_000) -> npt.NDArray[np.float64]:
+    """The second column of `probabilities`, (n,), before calibration. Chunks bound the memory of a wide graph."""
+    if not len(matrix):
+        return np.empty(0)
+    parts = [
+        session.run(["probabilities"], {"X": np.ascontiguousarray(matrix[start : start + chunk])})[0][:, 1]
+        for start in range(0, len(matrix), chunk)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def export_checked(trained: Trained, rows: Dataset, limit: float = PARITY_LIMIT) -> tuple[bytes, float]:
+    """The ONNX graph and its largest difference from the fitted estimator over real `rows`. Raises ParityFailed."""
+    graph = to_onnx(trained.estimator, len(trained.inputs))
+    matrix = rows.matrix()[:5_000]
+    difference = float(np.max(np.abs(trained.raw(matrix) - run_onnx(onnx_session(graph), matrix))))
+    if not difference <= limit:
+        raise ParityFailed(trained.model, difference, limit)
+    return graph, difference
+
+
+def make_manifest(trained: Trained, version: str, reference_campaign: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest without its digest."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tenant_id": trained.tenant_id,
+        "model": trained.model,
+        "version": version,
+        "feature_service": trained.feature_service,
+        "inputs": [given.to_json() for given in trained.inputs],
+        "calibration": trained.calibration.to_json(),
+        "reference_quantiles": list(trained.reference_quantiles),
+        "tiers": model_named(trained.model).tiers,
+        "reference_campaign": dict(reference_campaign),
+        "base_rate": trained.base_rate,
+        "trained_at": trained.trained_at.isoformat(),
+    }
+
+
+def bundle_digest(graph: bytes, manifest: Mapping[str, Any]) -> str:
+    """sha256 of the graph followed by the manifest without its digest: keys sorted, no spaces, ASCII."""
+    bare = {name: value for name, value in manifest.items() if name != "digest"}
+    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(graph + canonical.encode()).hexdigest()
+
+
+def write_bundle(bundles_dir: Path, graph: bytes, manifest: Mapping[str, Any], card: Mapping[str, Any]) -> Bundle:
+    """The bundle, complete on disk under its digest. Written beside and renamed, so no reader sees half of it."""
+    digest = bundle_digest(graph, manifest)
+    complete = dict(manifest) | {"digest": digest}
+    folder = bundles_dir / manifest["tenant_id"] / manifest["model"]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / digest
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        (beside / "model.onnx").write_bytes(graph)
+        (beside / "manifest.json").write_text(json.dumps(complete, indent=1, allow_nan=False))
+        (beside / "card.json").write_text(json.dumps(card, indent=1, default=str))
+        beside.chmod(0o755)
+        if not target.exists():
+            os.replace(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return read_bundle(target)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle in a folder. Raises BundleCorrupt when its content is not what its name promises."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    found = bundle_digest((path / "model.onnx").read_bytes(), manifest)
+    if found != path.name or found != manifest["digest"]:
+        raise BundleCorrupt(str(path), path.name, found)
+    card_path = path / "card.json"
+    return Bundle(path, manifest, json.loads(card_path.read_text()) if card_path.exists() else {})
+
+
+def champion_bundle(bundles_dir: Path, tenant_id: str, model: str) -> Bundle | None:
+    """The bundle the pointer names; None before the first promotion."""
+    pointer = bundles_dir / tenant_id / model / "champion.json"
+    if not pointer.exists():
+        return None
+    return read_bundle(pointer.parent / str(json.loads(pointer.read_text())["digest"]))
+
+
+def bundle_of_version(bundles_dir: Path, tenant_id: str, model: str, version: str) -> Bundle:
+    """The bundle of a registered version. Raises UnknownVersion."""
+    for manifest in (bundles_dir / tenant_id / model).glob("*/manifest.json"):
+        if str(json.loads(manifest.read_text())["version"]) == version:
+            return read_bundle(manifest.parent)
+    raise UnknownVersion(model, version)
+
+
+def point_champion(bundles_dir: Path, bundle: Bundle) -> None:
+    """Makes the bundle its model's champion for every process that follows the pointer. Atomic."""
+    folder = bundles_dir / str(bundle.manifest["tenant_id"]) / str(bundle.manifest["model"])
+    handle, name = tempfile.mkstemp(prefix=".champion-", dir=folder)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"digest": bundle.digest, "version": bundle.version}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(0o644)
+    os.replace(name, folder / "champion.json")
+
+
+def reference_campaign(rows: Dataset) -> dict[str, Any]:
+    """Attributes of the campaign most of the rows came from: what is assumed when a caller names none."""
+    if "campaign_attributes" not in rows.frame.columns:
+        return {}
+    counted = (
+        rows.frame.drop_nulls("campaign_attributes")
+        .group_by("campaign_attributes")
+        .len()
+        .sort("len", "campaign_attributes", descending=[True, False])
+    )
+    if counted.is_empty():
+        return {}
+    return dict(json.loads(counted["campaign_attributes"][0]))

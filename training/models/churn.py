@@ -1,0 +1,137 @@
+"""Churn: has this contact, active lately, fallen silent for good?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from training.models.definition import ModelDefinition, Params, Spine, column, recency
+from training.models.sends import people_share
+
+if TYPE_CHECKING:
+    from feature_store.transforms import InputColumn
+    from feature_store.warehouse import Warehouse
+
+WINDOW_DAYS = 28
+
+# One row per contact and weekly date with a sign in the 28 days before; the label looks at the 28 days from it on.
+# Dates are counted back from the last one whose 28 days are over, so that no half-known week takes part.
+CONTACT_WEEKS = """
+with spine_dates as (
+    select * from (values {dates}) as listed (spine_date)
+),
+signs as (
+    select distinct tenant_id, contact_id, activity_date
+    from marts.fct_contact_days
+    where tenant_id = ? and substr(md5(contact_id), 1, 4) < ?
+)
+select
+    signs.tenant_id,
+    signs.contact_id,
+    spine_dates.spine_date,
+    min(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) as label
+from spine_dates
+inner join signs
+    on signs.activity_date >= spine_dates.spine_date - {window}
+    and signs.activity_date < spine_dates.spine_date + {window}
+group by signs.tenant_id, signs.contact_id, spine_dates.spine_date
+having max(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) = 1
+order by spine_dates.spine_date, signs.contact_id
+"""
+
+EXTENT = """
+select min(activity_date) as first_date, count(distinct contact_id) as contacts
+from marts.fct_contact_days
+where tenant_id = ?
+"""
+
+
+def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int) -> Spine:
+    extent = warehouse.query(EXTENT, [tenant_id]).row(0, named=True)
+    dates = spine_dates(extent["first_date"], now)
+    if not dates:
+        return Spine(_no_rows(), {})
+    share = people_share(int(extent["contacts"]) * len(dates), max_rows)
+    listed = ", ".join(f"(date '{date:%Y-%m-%d}')" for date in dates)
+    rows = warehouse.query(CONTACT_WEEKS.format(dates=listed, window=WINDOW_DAYS), [tenant_id, share])
+    at = pl.col("spine_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    frame = rows.select(
+        "tenant_id",
+        "contact_id",
+        at.alias("event_timestamp"),
+        (at + timedelta(days=WINDOW_DAYS)).alias("label_known_at"),
+        pl.col("label").cast(pl.Int8),
+    )
+    return Spine(frame, {})
+
+
+def spine_dates(first_sign: Any, now: datetime) -> list[datetime]:
+    """Midnights (UTC), a week apart and oldest first, each with 28 days of history before and 28 settled days after."""
+    if first_sign is None:
+        return []
+    first = datetime(first_sign.year, first_sign.month, first_sign.day, tzinfo=UTC) + timedelta(days=WINDOW_DAYS)
+    last = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=WINDOW_DAYS)
+    weeks = (last - first).days // 7 if last >= first else -1
+    return [last - timedelta(weeks=week) for week in range(weeks, -1, -1)]
+
+
+def _no_rows() -> pl.DataFrame:
+    utc = pl.Datetime("us", "UTC")
+    return pl.DataFrame(
+        schema={
+            "tenant_id": pl.String,
+            "contact_id": pl.String,
+            "event_timestamp": utc,
+            "label_known_at": utc,
+            "label": pl.Int8,
+        }
+    )
+
+
+def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, threads: int) -> Any:
+    """A forest; a missing value is -1, which no count or day number is."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import Pipeline
+
+    forest = RandomForestClassifier(
+        n_estimators=int(params["n_estimators"]),
+        max_depth=int(params["max_depth"]),
+        min_samples_leaf=int(params["min_samples_leaf"]),
+        max_features=params["max_features"],
+        max_samples=params["max_samples"],
+        random_state=seed,
+        n_jobs=threads,
+    )
+    return Pipeline(
+        [("fill", SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True)), ("forest", forest)]
+    )
+
+
+def rule(frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Who was silent long, and spoke little before."""
+    silent = np.minimum.reduce(
+        [column(frame, f"days_since_last_{sign}", missing=90.0) for sign in ("read", "inbound", "order")]
+    )
+    signs = column(frame, "read_90d") + column(frame, "inbound_90d") + column(frame, "orders_90d")
+    return np.asarray(np.clip(0.6 * (1 - recency(silent, half_life_days=14.0)) + 0.4 / (1 + signs), 0.0, 1.0))
+
+
+MODEL = ModelDefinition(
+    name="churn",
+    feature_service="churn_v1",
+    unit="one contact on one weekly date, with a read, an inbound message or an order in the 28 days before it",
+    label="no read, inbound message or order in the 28 days from that date on",
+    positive="churned",
+    params={"n_estimators": 120, "max_depth": 9, "min_samples_leaf": 25, "max_features": 0.35, "max_samples": 0.5},
+    tiers={"high": 60.0, "medium": 30.0, "low": 0.0},
+    scale="probability",
+    build_spine=build_spine,
+    build_pipeline=build_pipeline,
+    rule=rule,
+)

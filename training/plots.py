@@ -1,0 +1,48 @@
+"""Pictures for the experiment's page: ROC, calibration and lift. Drawn without a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training.evaluate import Evaluation
+from training.metrics import roc_points
+
+
+def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """The paths of roc.png, calibration.png and lift.png in `folder`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    def picture(name: str, title: str, x: str, y: str) -> tuple[Figure, object]:
+        figure = Figure(figsize=(5, 4), dpi=90)
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.set(title=title, xlabel=x, ylabel=y)
+        figures[name] = figure
+        return figure, axes
+
+    figures: dict[str, Figure] = {}
+    _, axes = picture("roc", f"{evaluation.model}: {evaluation.split}", "false positive rate", "true positive rate")
+    false, true = roc_points(evaluation.labels, evaluation.probabilities)
+    axes.plot(false, true, label=f"AUC {evaluation.auc.value:.3f}")  # type: ignore[attr-defined]
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")  # type: ignore[attr-defined]
+    axes.legend(loc="lower right")  # type: ignore[attr-defined]
+
+    _, axes = picture("calibration", "promised and seen", "mean probability", "rate")
+    axes.plot(  # type: ignore[attr-defined]
+        [row.mean_probability for row in evaluation.deciles], [row.rate for row in evaluation.deciles], marker="o"
+    )
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")  # type: ignore[attr-defined]
+
+    _, axes = picture("lift", "lift by decile", "decile (1 scores highest)", "rate / overall rate")
+    axes.bar(np.arange(1, 11), [row.lift for row in evaluation.deciles])  # type: ignore[attr-defined]
+    axes.axhline(1.0, linestyle=":", color="grey")  # type: ignore[attr-defined]
+
+    paths = []
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        figure.savefig(path)
+        paths.append(path)
+    return paths

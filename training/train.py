@@ -1,0 +1,99 @@
+"""Fitting one model on one tenant's rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.calibration import CalibrationTable, fit_calibration
+from training.datasets import Split, require_labels
+from training.models import model_named
+from training.models.definition import Params
+
+if TYPE_CHECKING:
+    from feature_store.transforms import InputColumn
+
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model with everything needed to judge and to publish it.
+
+    `reference_quantiles`: 101 quantiles of the calibrated probability over the calibration rows, against which a lead's
+    percentile is read. `dataset_digest` names the rows the parameters came from.
+    """
+
+    model: str
+    tenant_id: str
+    estimator: Any
+    inputs: Sequence[InputColumn]
+    feature_service: str
+    calibration: CalibrationTable
+    reference_quantiles: tuple[float, ...]
+    base_rate: float
+    params: Params
+    seed: int
+    rows: int
+    dataset_digest: str
+    trained_at: datetime
+    seconds: float
+
+    def raw(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probabilities before calibration, (n,)."""
+        return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
+
+    def probability(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Calibrated probabilities, (n,)."""
+        return self.calibration.apply(self.raw(matrix))
+
+
+def train(
+    split: Split,
+    params: Params | None = None,
+    *,
+    seed: int,
+    now: datetime,
+    threads: int = THREADS,
+    min_labels_per_class: int = 50,
+) -> Trained:
+    """The split's model, fitted on its `fit` part and calibrated on the later `calibrate` part; `test` is not looked
+    at.
+
+    `params` override the model's own, name by name. Raises TooFewLabels when the part to fit is too thin.
+    """
+    started = time.perf_counter()
+    chosen = model_named(split.fit.model)
+    labels = split.fit.labels()
+    positives = int(labels.sum())
+    # The fit part is about half of what the dataset was required to hold.
+    require_labels(chosen.name, positives, len(labels) - positives, min_labels_per_class // 2)
+    merged = dict(chosen.params) | dict(params or {})
+    estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
+    estimator.fit(split.fit.matrix(), labels)
+    later, later_labels = split.calibrate.matrix(), split.calibrate.labels()
+    raw = np.asarray(estimator.predict_proba(later)[:, 1], dtype=np.float64)
+    calibration = fit_calibration(later_labels, raw)
+    quantiles = np.quantile(calibration.apply(raw), np.linspace(0, 1, 101))
+    return Trained(
+        model=chosen.name,
+        tenant_id=split.fit.tenant_id,
+        estimator=estimator,
+        inputs=split.fit.inputs,
+        feature_service=split.fit.feature_service,
+        calibration=calibration,
+        reference_quantiles=tuple(float(value) for value in quantiles),
+        base_rate=float(np.concatenate([labels, later_labels]).mean()),
+        params=merged,
+        seed=seed,
+        rows=len(labels),
+        dataset_digest=split.fit.digest,
+        trained_at=now,
+        seconds=time.perf_counter() - started,
+    )
