@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from serving.analytics.endpoints import router as analytics
 from serving.auth.endpoints import router as auth
 from serving.contact.endpoints import router as contacts
 from serving.health.endpoints import root_router
 from serving.health.endpoints import router as health
+from serving.prediction.endpoints import router as predictions
+from serving.segment.endpoints import router as segments
 from serving.tenant.endpoints import router as tenants
 
 router = APIRouter(prefix="/api/v1")
-for domain in (auth, health, tenants, contacts):
+for domain in (auth, health, tenants, contacts, segments, predictions, analytics):
     router.include_router(domain)
 
 __all__ = ["root_router", "router"]

@@ -18,6 +18,8 @@ from serving.health.endpoints import VERSION
 from serving.kit import logs
 from serving.kit.database import Database
 from serving.kit.request_context import RequestContext
+from serving.prediction.bundles import Bundles
+from serving.prediction.predictor import Predictor
 from serving.settings import Settings
 from serving.settings import settings as process_settings
 
@@ -61,6 +63,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         jwt_secret=secret,
         lifetime=dt.timedelta(minutes=settings.access_token_minutes),
     )
+    app.state.predictor = Predictor(database, redis, Bundles(settings.bundles_dir))
     try:
         yield
     finally:

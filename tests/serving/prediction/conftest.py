@@ -1,0 +1,99 @@
+"""A real champion for the tests: a logistic regression as ONNX, in the folder the API reads, and rows in Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
+
+from feature_store.feature_views import MOMENTS, NUMBERS
+from feature_store.on_demand import MISSING_MOMENT
+from feature_store.online import contact_key, pack, timezone_key
+from feature_store.transforms import InputColumn
+from serving.prediction.bundles import bundle_digest
+
+INPUTS = (
+    InputColumn("orders_total", "feature", "orders_total"),
+    InputColumn("days_since_last_order", "on_demand", "days_since_last_order"),
+    InputColumn("contact.gender=f", "contact_attribute", "gender", equals="f"),
+    InputColumn("campaign.reward", "campaign_attribute", "reward"),
+)
+# 2026-03-01 in microseconds.
+SNAPSHOT_AT = 1_772_323_200_000_000
+
+
+class Champions:
+    """Writes bundles as a promotion does: a folder named by its digest, then the pointer, replaced at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def promote(self, tenant_id: uuid.UUID, model: str, /, version: str = "1", bias: float = 0.0, **changes) -> Path:
+        graph = self.graph(bias)
+        manifest = {
+            "schema_version": 1,
+            "tenant_id": str(tenant_id),
+            "model": model,
+            "version": version,
+            "feature_service": {"churn": "churn_v1", "engagement": "engagement_v1"}.get(model, "lead_scoring_v1"),
+            "inputs": [column.to_json() for column in INPUTS],
+            "calibration": {"x": [0.0, 1.0], "y": [0.0, 0.5]},
+            "reference_quantiles": [position / 200 for position in range(101)],
+            "tiers": {"hot": 80, "warm": 50, "cold": 0},
+            "reference_campaign": {"reward": 2},
+            "base_rate": 0.1,
+            "trained_at": "2026-03-01T00:00:00+00:00",
+        } | changes
+        digest = bundle_digest(graph, manifest)
+        folder = self.folder / str(tenant_id) / model / digest
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(graph)
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest}, indent=1))
+        self.point(tenant_id, model, digest, version)
+        return folder
+
+    def point(self, tenant_id: uuid.UUID, model: str, digest: str, version: str = "1") -> None:
+        pointer = self.folder / str(tenant_id) / model / "champion.json"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        beside = pointer.with_suffix(".writing")
+        beside.write_text(json.dumps({"digest": digest, "version": version}))
+        os.replace(beside, pointer)
+
+    def graph(self, bias: float) -> bytes:
+        model = LogisticRegression()
+        model.classes_ = np.array([0, 1])
+        model.coef_ = np.array([[0.5, -0.1, 1.0, 0.25]])
+        model.intercept_ = np.array([bias])
+        converted = to_onnx(model, np.zeros((1, len(INPUTS)), np.float32), options={"zipmap": False}, target_opset=15)
+        return converted.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def champions(bundles_dir) -> Champions:
+    return Champions(bundles_dir)
+
+
+@pytest.fixture(scope="module")
+def online(redis_url):
+    """Puts one contact's features into the online store."""
+    client = redis.Redis.from_url(redis_url)
+
+    def put(tenant_id, contact_id, attributes=None, last_order_at=None, **numbers):
+        row = np.full((1, len(NUMBERS)), np.nan, np.float32)
+        for name, value in numbers.items():
+            row[0, NUMBERS.index(name)] = value
+        moments = np.full((1, len(MOMENTS)), MISSING_MOMENT, np.int64)
+        if last_order_at is not None:
+            moments[0, MOMENTS.index("last_order_at")] = last_order_at
+        (value,) = pack(SNAPSHOT_AT, row, moments, [json.dumps(attributes or {})])
+        client.mset({contact_key(tenant_id, contact_id): value, timezone_key(tenant_id): "Europe/Berlin"})
+
+    yield put
+    client.close()

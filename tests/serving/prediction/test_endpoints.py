@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import math
+import uuid
+
+import psycopg
+import pytest
+
+# 2026-03-01 in microseconds, ten days before NOW.
+ORDERED_AT = 1_772_323_200_000_000
+NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
+MODELS = {"lead-scoring": "lead_scoring", "churn-prediction": "churn", "engagement-prediction": "engagement"}
+_numbers = itertools.count(1)
+
+
+def calibrated(logit):
+    """What the test's bundle gives for this logit: its calibration halves the probability."""
+    return 0.5 / (1 + math.exp(-logit))
+
+
+@pytest.fixture
+def owner(make_tenant, clock):
+    clock.now = NOW
+    return make_tenant()
+
+
+@pytest.fixture
+def headers(owner):
+    return {"X-API-Key": owner.api_key}
+
+
+@pytest.fixture
+def contact_id(api, headers, owner, online):
+    """A contact who ordered twice, last ten days before NOW, and is a woman."""
+    body = {"phone": f"+999400{next(_numbers):06d}"}
+    contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
+    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
+    return contact_id
+
+
+def predict(api, headers, contact_id, route="lead-scoring", **body):
+    return api.post(f"/api/v1/ml/models/{route}/predict", headers=headers, json={"contact_id": str(contact_id)} | body)
+
+
+class TestPredict:
+    @pytest.mark.parametrize(("route", "model"), MODELS.items())
+    def test_answers_with_the_champions_probability(self, api, headers, owner, contact_id, champions, route, model):
+        champions.promote(owner.tenant_id, model, version="7")
+        answer = predict(api, headers, contact_id, route)
+        assert answer.status_code == 200
+        expected = calibrated(0.5 * 2 - 0.1 * 10 + 1.0 + 0.25 * 2)
+        body = answer.json()
+        assert body["probability"] == pytest.approx(expected, abs=1e-6)
+        # The reference quantiles of the lead bundle are 0, 0.005, ... 0.5: the percentile is 200 times the probability.
+        assert body["score"] == pytest.approx((200 if model == "lead_scoring" else 100) * expected, abs=0.01)
+        assert body["tier"] == ("hot" if model == "lead_scoring" else "cold")
+        assert (body["model"], body["model_version"]) == (model, "7")
+        assert body["feature_snapshot_id"] == "20260301T000000.000000Z"
+
+    def test_the_campaign_asked_about_counts(self, api, headers, owner, contact_id, champions, database):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        with psycopg.connect(database.admin) as connection:
+            campaign = connection.execute(
+                "INSERT INTO campaigns (tenant_id, name, message_template, attributes)"
+                " VALUES (%s, 'c', 'hi', %s) RETURNING id",
+                (owner.tenant_id, json.dumps({"reward": 0})),
+            ).fetchone()[0]
+        stored = predict(api, headers, contact_id, campaign_id=str(campaign)).json()
+        assert stored["probability"] == pytest.approx(calibrated(1.0), abs=1e-6)
+        given = predict(api, headers, contact_id, campaign_attributes={"reward": 4}).json()
+        assert given["probability"] == pytest.approx(calibrated(2.0), abs=1e-6)
+
+    def test_a_strangers_campaign_is_not_found(self, api, headers, owner, contact_id, champions, database, stranger):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        with psycopg.connect(database.admin) as connection:
+            campaign = connection.execute(
+                "INSERT INTO campaigns (tenant_id, name, message_template) VALUES (%s, 'c', 'hi') RETURNING id",
+                (stranger.tenant_id,),
+            ).fetchone()[0]
+        assert predict(api, headers, contact_id, campaign_id=str(campaign)).status_code == 404
+
+    def test_without_a_champion_there_is_no_score(self, api, headers, contact_id):
+        answer = predict(api, headers, contact_id)
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:rapport:problem:model-not-trained")
+
+    def test_an_unknown_contact_gets_no_score(self, api, headers, owner, champions):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        assert predict(api, headers, uuid.uuid4()).status_code == 404
+
+    def test_a_contact_without_features_gets_no_score(self, api, headers, owner, champions):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        body = {"phone": f"+999400{next(_numbers):06d}"}
+        contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
+        answer = predict(api, headers, contact_id)
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:rapport:problem:features-missing")
+
+    def test_another_tenants_contact_is_unknown(self, api, as_stranger, stranger, contact_id, champions):
+        champions.promote(stranger.tenant_id, "lead_scoring")
+        assert predict(api, as_stranger, contact_id).status_code == 404
+
+    def test_a_body_cannot_name_the_tenant(self, api, headers, owner, contact_id):
+        assert predict(api, headers, contact_id, tenant_id=str(owner.tenant_id)).status_code == 422
+
+
+class TestHotSwap:
+    def test_a_promotion_shows_at_once_and_a_rollback_too(self, api, headers, owner, contact_id, champions):
+        first = champions.promote(owner.tenant_id, "lead_scoring", version="1")
+        before = predict(api, headers, contact_id).json()
+        champions.promote(owner.tenant_id, "lead_scoring", version="2", bias=-3.0)
+        after = predict(api, headers, contact_id).json()
+        assert (before["model_version"], after["model_version"]) == ("1", "2")
+        assert after["probability"] < before["probability"]
+        champions.point(owner.tenant_id, "lead_scoring", first.name)
+        assert predict(api, headers, contact_id).json() == before
+
+    def test_a_broken_promotion_leaves_the_old_champion_serving(self, api, headers, owner, contact_id, champions):
+        champions.promote(owner.tenant_id, "lead_scoring", version="1")
+        before = predict(api, headers, contact_id).json()
+        champions.point(owner.tenant_id, "lead_scoring", "0" * 64)
+        assert predict(api, headers, contact_id).json() == before
+
+
+class TestBrokenBundle:
+    def refused(self, api, headers, contact_id):
+        answer = predict(api, headers, contact_id)
+        return (answer.status_code, answer.json()["type"]) == (503, "urn:rapport:problem:bundle-broken")
+
+    @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+    def test_a_changed_file_is_refused(self, api, headers, owner, contact_id, champions, name):
+        folder = champions.promote(owner.tenant_id, "lead_scoring")
+        content = (folder / name).read_bytes()
+        changed = content.replace(b'"version": "1"', b'"version": "9"') if name == "manifest.json" else content + b"x"
+        (folder / name).write_bytes(changed)
+        assert self.refused(api, headers, contact_id)
+
+    def test_another_tenants_bundle_is_refused(self, api, headers, owner, contact_id, champions, stranger):
+        champions.promote(owner.tenant_id, "lead_scoring", tenant_id=str(stranger.tenant_id))
+        assert self.refused(api, headers, contact_id)
+
+    @pytest.mark.parametrize("digest", ["../../other", "", "A" * 64, None])
+    def test_a_pointer_that_is_no_digest_is_refused(self, api, headers, owner, contact_id, champions, digest):
+        champions.point(owner.tenant_id, "lead_scoring", digest)
+        assert self.refused(api, headers, contact_id)
+
+
+class TestBatch:
+    def test_every_contact_is_predicted_or_told_why_not(self, api, headers, owner, contact_id, champions, online):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        others = [str(uuid.uuid4()) for _ in range(100)]
+        for position, other in enumerate(others):
+            online(owner.tenant_id, other, orders_total=position % 7)
+        body = {"phone": f"+999400{next(_numbers):06d}"}
+        silent = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
+        unknown = str(uuid.uuid4())
+        asked = [contact_id, unknown, *others, silent]
+        answer = api.post("/api/v1/ml/models/lead-scoring/batch", headers=headers, json={"contact_ids": asked}).json()
+        assert [row["contact_id"] for row in answer["predictions"]] == [contact_id, *others]
+        assert answer["predictions"][0] == predict(api, headers, contact_id).json()
+        assert answer["not_predicted"] == [
+            {"contact_id": unknown, "reason": "contact_not_found"},
+            {"contact_id": silent, "reason": "features_missing"},
+        ]
