@@ -1,0 +1,128 @@
+"""Grants and withdrawals: recorded with their proof, applied to what is allowed now and to what is already queued."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from serving.consent.suppression import phone_hmac
+
+# A send that had begun when the opt-out came ends within the gateway's HTTP timeout.
+SEND_SECONDS = 5
+
+
+class ConsentChange(NamedTuple):
+    """One grant or withdrawal. `event_key` makes recording it twice harmless; `lifts` says that the person's own words
+    grant it, which takes the number off the list of the unsubscribed."""
+
+    contact_id: uuid.UUID
+    event_key: str
+    status: str
+    occurred_at: dt.datetime
+    known_at: dt.datetime
+    source: str
+    wording: str | None = None
+    language: str | None = None
+    proof: dict[str, Any] | None = None
+    purpose: str = "marketing"
+    lifts: bool = False
+
+
+_RECORD = sa.text("""
+    INSERT INTO consent_events (tenant_id, contact_id, event_key, purpose, status, occurred_at, known_at, source, wording,
+                                language, proof)
+    SELECT CAST(:tenant_id AS uuid), contact_id, event_key, purpose, status, occurred_at, known_at, source, wording,
+           language, coalesce(proof, '{}'::jsonb)
+    FROM jsonb_to_recordset(CAST(:changes AS jsonb)) AS change (
+        contact_id uuid, event_key text, purpose text, status text, occurred_at timestamptz, known_at timestamptz,
+        source text, wording text, language text, proof jsonb)
+    ON CONFLICT (tenant_id, event_key) DO NOTHING
+""")
+# The newest event holds, whatever order they arrived in; of two in one second the withdrawal. Rows are taken in contact
+# order, the order in which the send path takes its shares, so the two never wait for each other in a ring.
+_APPLY = sa.text("""
+    WITH latest AS (
+        SELECT DISTINCT ON (contact_id, purpose) contact_id, purpose, status, occurred_at, source
+        FROM consent_events WHERE contact_id = ANY(:contacts)
+        ORDER BY contact_id, purpose, occurred_at DESC, status DESC
+    ), leases AS (
+        SELECT contact_id, max(lease_until) AS lease_until FROM outbound_messages
+        WHERE contact_id = ANY(:contacts) AND state = 'sending' AND lease_until > :now GROUP BY contact_id
+    )
+    INSERT INTO consents AS held (tenant_id, contact_id, purpose, status, effective_at, source)
+    SELECT CAST(:tenant_id AS uuid), latest.contact_id, purpose, status,
+           CASE WHEN status = 'opted_out' AND lease_until IS NOT NULL
+                THEN least(lease_until, CAST(:now AS timestamptz) + make_interval(secs => :send_seconds))
+                ELSE occurred_at END, source
+    FROM latest LEFT JOIN leases USING (contact_id) ORDER BY latest.contact_id, purpose
+    ON CONFLICT (tenant_id, contact_id, purpose) DO UPDATE
+    SET status = excluded.status, effective_at = excluded.effective_at, source = excluded.source
+    WHERE held.status <> excluded.status OR held.effective_at < excluded.effective_at
+""")
+_SUPPRESS_QUEUED = sa.text("""
+    UPDATE outbound_messages AS o SET state = 'suppressed', reason = 'opted_out'
+    FROM consents AS c WHERE c.contact_id = ANY(:contacts) AND c.status = 'opted_out' AND o.contact_id = c.contact_id
+        AND o.purpose = c.purpose AND o.state = 'queued'
+    RETURNING o.id, o.contact_id, o.campaign_id
+""")
+_DECIDE = sa.text("""
+    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason, policy_version,
+                           decided_at)
+    SELECT CAST(:tenant_id AS uuid), o.campaign_id, o.contact_id, o.id, 'consent', 'suppress', 'opted_out', :policy, :now
+    FROM outbound_messages AS o WHERE o.id = ANY(:ids)
+""")
+_HELD = sa.text("""
+    SELECT c.id, c.phone, held.status FROM contacts AS c JOIN consents AS held ON held.contact_id = c.id
+    WHERE c.id = ANY(:contacts) AND held.purpose = 'marketing' AND c.phone IS NOT NULL
+""")
+_UNSUBSCRIBE = sa.text("""
+    INSERT INTO unsubscribers (tenant_id, phone_hmac, reason, date, campaign_id)
+    SELECT CAST(:tenant_id AS uuid), hmac, reason, CAST(:now AS timestamptz), NULL
+    FROM unnest(CAST(:hmacs AS text[]), CAST(:reasons AS text[])) AS listed (hmac, reason)
+    ON CONFLICT (tenant_id, phone_hmac) DO NOTHING
+""")
+POLICY_VERSION = "2026-11.1"
+
+
+def record_consents(
+    session: Session, tenant_id: uuid.UUID, changes: Sequence[ConsentChange], now: dt.datetime, phone_key: str
+) -> int:
+    """How many queued messages the changes suppressed. After the commit no send starts against a withdrawal; the
+    moment is `consents.effective_at`. Waits for sends in flight to these contacts, at most five seconds."""
+    if not changes:
+        return 0
+    contacts = sorted({change.contact_id for change in changes})
+    rows = [change._asdict() | {"lifts": None} for change in changes]
+    session.execute(_RECORD, {"tenant_id": tenant_id, "changes": json.dumps(rows, default=str)})
+    session.execute(_APPLY, {"tenant_id": tenant_id, "contacts": contacts, "now": now, "send_seconds": SEND_SECONDS})
+    _list_numbers(session, tenant_id, changes, contacts, now, phone_key)
+    suppressed = [row.id for row in session.execute(_SUPPRESS_QUEUED, {"contacts": contacts})]
+    if suppressed:
+        session.execute(_DECIDE, {"tenant_id": tenant_id, "ids": suppressed, "now": now, "policy": POLICY_VERSION})
+    return len(suppressed)
+
+
+def _list_numbers(
+    session: Session, tenant_id: uuid.UUID, changes: Sequence[ConsentChange], contacts: list[uuid.UUID], now: dt.datetime,
+    phone_key: str,
+) -> None:  # fmt: skip
+    withdrew = {change.contact_id: change.source for change in changes if change.status == "opted_out"}
+    lifted = {change.contact_id for change in changes if change.lifts}
+    listed: dict[str, str] = {}
+    freed: list[str] = []
+    for contact_id, phone, status in session.execute(_HELD, {"contacts": contacts}):
+        if status == "opted_out" and contact_id in withdrew:
+            listed[phone_hmac(phone, phone_key)] = withdrew[contact_id]
+        elif status == "opted_in" and contact_id in lifted:
+            freed.append(phone_hmac(phone, phone_key))
+    if listed:
+        parameters = {"tenant_id": tenant_id, "hmacs": list(listed), "reasons": list(listed.values()), "now": now}
+        session.execute(_UNSUBSCRIBE, parameters)
+    if freed:
+        session.execute(sa.text("DELETE FROM unsubscribers WHERE phone_hmac = ANY(:hmacs)"), {"hmacs": freed})
