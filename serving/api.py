@@ -12,9 +12,10 @@ from serving.health.endpoints import router as health
 from serving.prediction.endpoints import router as predictions
 from serving.segment.endpoints import router as segments
 from serving.tenant.endpoints import router as tenants
+from serving.webhook.endpoints import router as webhooks
 
 router = APIRouter(prefix="/api/v1")
-for domain in (auth, health, tenants, contacts, segments, predictions, analytics):
+for domain in (auth, health, tenants, contacts, segments, predictions, analytics, webhooks):
     router.include_router(domain)
 
 __all__ = ["root_router", "router"]

@@ -22,6 +22,7 @@ from serving.prediction.bundles import Bundles
 from serving.prediction.predictor import Predictor
 from serving.settings import Settings
 from serving.settings import settings as process_settings
+from serving.webhook.writer import webhook_writer
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(api.root_router)
     app.include_router(api.router)
-    app.add_middleware(RequestContext, access_log=settings.access_log)
+    app.add_middleware(RequestContext, on_failure=errors.unexpected, access_log=settings.access_log)
     return app
 
 
@@ -65,7 +66,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     app.state.predictor = Predictor(database, redis, Bundles(settings.bundles_dir))
     try:
-        yield
+        async with webhook_writer(app):
+            yield
     finally:
         await redis.aclose()
         database.dispose()

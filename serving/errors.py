@@ -121,7 +121,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(DataError, _data_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def problem_response(
@@ -165,8 +164,8 @@ async def _data_error(request: Request, _error: Exception) -> JSONResponse:
     )
 
 
-async def _unexpected(request: Request, _error: Exception) -> JSONResponse:
-    # The traceback goes to the log; the caller gets the request id to ask about.
+def unexpected(request: Request) -> JSONResponse:
+    """The answer to an error nobody foresaw. The traceback is in the log; the caller can ask by the request id."""
     return problem_response(request, status=500, type_="about:blank", title=HTTPStatus.INTERNAL_SERVER_ERROR.phrase)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = "X-Request-ID"
@@ -19,8 +22,9 @@ log = structlog.get_logger("serving.request")
 class RequestContext:
     """ASGI middleware. A caller's X-Request-ID is kept when it is plain text of 8-64 characters, else one is made."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool = True) -> None:
+    def __init__(self, app: ASGIApp, *, on_failure: Callable[[Request], Response], access_log: bool = True) -> None:
         self._app = app
+        self._on_failure = on_failure
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +35,7 @@ class RequestContext:
         request_id = given.decode() if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
-        status = 500
+        status: int | None = None
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -43,14 +47,17 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            # The error has been answered with a 500 by now; the server would log it a second time, without the id.
             log.exception("request.failed", request_id=request_id, route=_route(scope))
+            if status is not None:
+                raise
+            # Answered here rather than by the server's own middleware, which stands outside and knows no request id.
+            await self._on_failure(Request(scope))(scope, receive, send_with_id)
         finally:
             if self._access_log:
                 _log_request(scope, request_id, status, time.perf_counter() - started)
 
 
-def _log_request(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+def _log_request(scope: Scope, request_id: str, status: int | None, seconds: float) -> None:
     caller = scope["state"].get("caller")
     log.info(
         "request.answered",
@@ -66,5 +73,10 @@ def _log_request(scope: Scope, request_id: str, status: int, seconds: float) -> 
 
 
 def _route(scope: Scope) -> str | None:
-    # The template of the route and never the path itself, which may hold a phone number.
-    return getattr(scope.get("route"), "path", None)
+    # The template of the route and never the path itself, which may hold a phone number. A route knows its path within
+    # its router only: what the path has more, in front, is the routers' prefixes.
+    template: str | None = getattr(scope.get("route"), "path", None)
+    if template is None:
+        return None
+    parts = scope["path"].split("/")
+    return "/".join(parts[: len(parts) - template.count("/")]) + template

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import uuid
 from collections.abc import Iterator
@@ -111,3 +112,13 @@ def make_tenant(database):
 @pytest.fixture(scope="session")
 def token_headers():
     return bearer
+
+
+@pytest.fixture(scope="session")
+def contract() -> list[tuple[str, str]]:
+    """(method, path) of every published route."""
+    path = Path(__file__).parents[2].parent / "shared" / "design" / "api_contract.csv"
+    if not path.is_file():
+        pytest.skip("the published contract does not lie beside this checkout")
+    with path.open() as lines:
+        return [(row["method"], row["path"]) for row in csv.DictReader(lines)]

@@ -35,8 +35,8 @@ def scored(database):
 def score(connection, tenant, expression):
     connection.execute(
         "INSERT INTO scores (tenant_id, contact_id, model, model_version, score, probability, tier,"
-        f" feature_snapshot_id, scored_at) SELECT tenant_id, id, 'lead_scoring', '3', {expression}, 0.5, 'warm', 's', now()"
-        " FROM contacts"
+        f" feature_snapshot_id, scored_at) SELECT tenant_id, id, 'lead_scoring', '3', {expression}, 0.5, 'warm', 's',"
+        " now() FROM contacts"
         " WHERE tenant_id = %s ON CONFLICT (tenant_id, model, contact_id) DO UPDATE SET score = excluded.score",
         (tenant,),
     )
