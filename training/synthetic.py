@@ -24,6 +24,8 @@ CAMPAIGNS = (
     {"offer_type": "discount", "reward": 10, "channels": ["web"]},
     {"offer_type": "gift", "reward": 5, "channels": ["social"]},
 )
+# By quarter of the local day, midnight first.
+QUARTERS = ("active_night_90d", "active_morning_90d", "active_afternoon_90d", "active_evening_90d")
 TENANT_ID = "00000000-0000-4000-8000-000000000001"
 
 
@@ -88,7 +90,8 @@ def _people(contacts: int, rng: np.random.Generator) -> dict[str, Floats]:
     sent = rng.poisson(8.0, contacts).astype(np.float64)
     read = rng.binomial(sent.astype(int), keen).astype(np.float64)
     orders = rng.poisson(3.0 * keen).astype(np.float64)
-    morning = rng.poisson(4.0, contacts) * (rng.random(contacts) < 0.5)
+    preferred = rng.integers(0, 4, contacts)
+    active = rng.poisson(np.where(preferred[:, None] == np.arange(4), 6.0, 1.0)).astype(np.float64)
     return {
         "keen": keen,
         "sent_90d": sent,
@@ -96,10 +99,8 @@ def _people(contacts: int, rng: np.random.Generator) -> dict[str, Floats]:
         "read_rate_90d": np.divide(read, sent, out=np.full(contacts, np.nan), where=sent > 0),
         "orders_90d": orders,
         "revenue_cents_90d": orders * rng.integers(500, 5_000, contacts),
-        "active_morning_90d": morning.astype(np.float64),
-        "active_evening_90d": rng.poisson(2.0, contacts).astype(np.float64),
-        "active_afternoon_90d": np.ones(contacts),
-        "active_night_90d": np.zeros(contacts),
+        "preferred": preferred.astype(np.float64),
+        **{name: active[:, quarter] for quarter, name in enumerate(QUARTERS)},
         "silent_days": rng.exponential(20.0, contacts) * (1.3 - keen),
         "age": rng.integers(18, 80, contacts).astype(np.float64),
         "female": (rng.random(contacts) < 0.5).astype(np.float64),
@@ -117,7 +118,6 @@ def _probability(
         gift = campaign == 2
         signal = -1.6 + 0.5 * people["orders_90d"] + rate + np.where(gift, 1.2 * people["female"], 0.0)
     else:
-        morning = (hour >= 6) & (hour < 12)
-        early = people["active_morning_90d"] > people["active_evening_90d"]
-        signal = 4.0 * rate + np.where(campaign == 1, -1.0, 0.4) + np.where(morning == early, 0.8, -0.8)
+        at_their_hour = hour // 6 == people["preferred"]
+        signal = 4.0 * rate + np.where(campaign == 1, -1.0, 0.4) + np.where(at_their_hour, 1.2, -0.4)
     return np.asarray(1 / (1 + np.exp(-signal)))

@@ -1,0 +1,134 @@
+"""What serving receives: complete, checked, named by its content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import START
+from training.bundle import (
+    bundle_of_version,
+    champion_bundle,
+    export_checked,
+    make_manifest,
+    onnx_session,
+    point_champion,
+    read_bundle,
+    reference_campaign,
+    run_onnx,
+    write_bundle,
+)
+from training.errors import BundleCorrupt, ParityFailed, UnknownVersion
+from training.train import train
+
+
+@pytest.fixture(scope="module")
+def trained_of(split_of):
+    made = {}
+
+    def trained(model: str):
+        if model not in made:
+            made[model] = train(split_of(model), seed=3, now=START)
+        return made[model]
+
+    return trained
+
+
+class TestExport:
+    @pytest.mark.parametrize("model", ["lead_scoring", "churn", "engagement"])
+    def test_answers_as_the_fitted_model_does_on_real_rows(self, model: str, trained_of, split_of) -> None:
+        split = split_of(model)
+        graph, difference = export_checked(trained_of(model), split.test)
+        assert difference < 1e-5
+        session = onnx_session(graph)
+        assert [given.name for given in session.get_inputs()] == ["X"]
+        assert [given.name for given in session.get_outputs()] == ["probabilities"]
+        rows = split.calibrate.matrix()[:500]
+        rows[::7, ::3] = np.nan
+        assert np.abs(run_onnx(session, rows) - trained_of(model).raw(rows)).max() < 1e-5
+
+    @pytest.mark.parametrize("model", ["lead_scoring", "churn", "engagement"])
+    def test_gives_two_probabilities_that_sum_to_one(self, model: str, trained_of, split_of) -> None:
+        graph, _ = export_checked(trained_of(model), split_of(model).test)
+        both = onnx_session(graph).run(["probabilities"], {"X": split_of(model).test.matrix()[:50]})[0]
+        assert both.shape == (50, 2)
+        assert both.dtype == np.float32
+        assert np.allclose(both.sum(axis=1), 1.0, atol=1e-6)
+
+    def test_a_graph_that_differs_is_refused(self, trained_of, split_of) -> None:
+        with pytest.raises(ParityFailed):
+            export_checked(trained_of("engagement"), split_of("engagement").test, limit=0.0)
+
+
+class TestWriteBundle:
+    @pytest.fixture
+    def bundle(self, tmp_path: Path, trained_of, split_of):
+        trained = trained_of("engagement")
+        graph, _ = export_checked(trained, split_of("engagement").test)
+        manifest = make_manifest(trained, "4", reference_campaign(split_of("engagement").fit))
+        return write_bundle(tmp_path, graph, manifest, {"figures": {}})
+
+    def test_the_manifest_holds_the_contract(self, bundle) -> None:
+        manifest = json.loads((bundle.path / "manifest.json").read_text())
+        assert set(manifest) == {
+            "schema_version",
+            "tenant_id",
+            "model",
+            "version",
+            "digest",
+            "feature_service",
+            "inputs",
+            "calibration",
+            "reference_quantiles",
+            "tiers",
+            "reference_campaign",
+            "base_rate",
+            "trained_at",
+        }
+        assert len(manifest["reference_quantiles"]) == 101
+        assert manifest["reference_quantiles"] == sorted(manifest["reference_quantiles"])
+        assert len(manifest["calibration"]["x"]) == len(manifest["calibration"]["y"])
+        assert manifest["reference_campaign"]["offer_type"] in ("discount", "gift")
+
+    def test_predicts_as_the_trained_model_does(self, bundle, trained_of, split_of) -> None:
+        matrix = split_of("engagement").test.matrix()
+        assert np.abs(bundle.probability(matrix) - trained_of("engagement").probability(matrix)).max() < 1e-4
+
+    def test_writing_it_again_changes_nothing(self, bundle, tmp_path: Path) -> None:
+        graph = (bundle.path / "model.onnx").read_bytes()
+        again = write_bundle(tmp_path, graph, bundle.manifest, {"figures": {}})
+        assert again.path == bundle.path
+        assert [path.name for path in bundle.path.parent.iterdir()] == [bundle.digest]
+
+    def test_no_pickle_is_in_it(self, bundle) -> None:
+        assert sorted(path.name for path in bundle.path.iterdir()) == ["card.json", "manifest.json", "model.onnx"]
+
+    def test_a_changed_graph_is_found_out(self, bundle) -> None:
+        (bundle.path / "model.onnx").write_bytes((bundle.path / "model.onnx").read_bytes() + b"\0")
+        with pytest.raises(BundleCorrupt):
+            read_bundle(bundle.path)
+
+    def test_a_changed_manifest_is_found_out(self, bundle) -> None:
+        changed = json.loads((bundle.path / "manifest.json").read_text()) | {"base_rate": 0.99}
+        (bundle.path / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(BundleCorrupt):
+            read_bundle(bundle.path)
+
+    def test_the_pointer_names_the_champion(self, bundle, tmp_path: Path) -> None:
+        tenant = bundle.manifest["tenant_id"]
+        assert champion_bundle(tmp_path, tenant, "engagement") is None
+        point_champion(tmp_path, bundle)
+        pointer = tmp_path / tenant / "engagement" / "champion.json"
+        assert json.loads(pointer.read_text()) == {"digest": bundle.digest, "version": "4"}
+        found = champion_bundle(tmp_path, tenant, "engagement")
+        assert found is not None
+        assert found.digest == bundle.digest
+
+    def test_a_version_is_found_by_name(self, bundle, tmp_path: Path) -> None:
+        tenant = bundle.manifest["tenant_id"]
+        assert bundle_of_version(tmp_path, tenant, "engagement", "4").digest == bundle.digest
+        with pytest.raises(UnknownVersion):
+            bundle_of_version(tmp_path, tenant, "engagement", "5")

@@ -1,0 +1,155 @@
+"""The whole lesson against a real MLflow database, and the gate between models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_store.warehouse import Warehouse
+from tests.training.conftest import START, TENANT, add_rows, campaign, send
+from training.bundle import champion_bundle
+from training.datasets import Split
+from training.learn import learn, learn_from
+from training.promote import promote
+from training.registry import Registry, version_of_alias
+from training.settings import TrainingSettings
+
+NOW = START + timedelta(weeks=10)
+
+
+def _inverted(split: Split) -> Split:
+    """The same rows, learnt the wrong way round and judged the right way."""
+
+    def flipped(part):
+        return replace(part, frame=part.frame.with_columns((1 - pl.col("label")).alias("label")))
+
+    return replace(split, fit=flipped(split.fit), calibrate=flipped(split.calibrate))
+
+
+class TestLearnFrom:
+    def test_records_registers_and_promotes_the_first_model(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        found = learn_from(split_of("engagement"), registry, settings, now=NOW, seed=1, tags={"git_sha": "abc"})
+        assert found.outcome == "promoted"
+        assert found.version == "1"
+        client = registry.client()
+        run = client.get_run(found.run_id)
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["auc"] == pytest.approx(found.figures()["auc"])
+        assert run.data.params["C"] == "0.01"
+        assert run.data.tags["dataset_digest"] == split_of("engagement").fit.digest
+        assert run.data.tags["git_sha"] == "abc"
+        logged = {item.path for item in client.list_artifacts(found.run_id, "evaluation")}
+        assert logged == {f"evaluation/{name}" for name in ("roc.png", "calibration.png", "lift.png", "deciles.json")}
+        version = client.get_model_version_by_alias(registry.model_name("engagement"), "champion")
+        assert version.tags["bundle_digest"] == found.digest
+        assert version.tags["feature_service"] == "engagement_v1"
+
+    def test_the_registered_model_answers_as_the_bundle_does(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        import mlflow
+
+        found = learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
+        client = registry.client()
+        uri = client.get_model_version(registry.model_name("lead_scoring"), found.version).source
+        matrix = split_of("lead_scoring").test.matrix()[:20]
+        answered = mlflow.pyfunc.load_model(uri).predict(matrix)["probabilities"]
+        bundle = champion_bundle(settings.bundles_dir, TENANT, "lead_scoring")
+        assert bundle is not None
+        assert np.allclose(bundle.calibration.apply(answered[:, 1]), bundle.probability(matrix), atol=1e-6)
+
+    def test_a_worse_challenger_is_kept_back(self, split_of, registry: Registry, settings: TrainingSettings) -> None:
+        split = split_of("churn")
+        first = learn_from(split, registry, settings, now=NOW, seed=1)
+        worse = learn_from(_inverted(split), registry, settings, now=NOW + timedelta(days=7), seed=1)
+        assert (first.outcome, worse.outcome) == ("promoted", "kept")
+        assert worse.verdict is not None
+        assert worse.verdict.against == "version 1"
+        assert worse.verdict.gain.upper < 0
+        assert version_of_alias(registry, "churn", "champion") == "1"
+        assert version_of_alias(registry, "churn", "challenger") == "2"
+        bundle = champion_bundle(settings.bundles_dir, TENANT, "churn")
+        assert bundle is not None
+        assert bundle.digest == first.digest
+
+    def test_a_first_model_that_does_not_beat_the_rule_is_kept_back(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        found = learn_from(_inverted(split_of("engagement")), registry, settings, now=NOW, seed=1)
+        assert found.outcome == "kept"
+        assert version_of_alias(registry, "engagement", "champion") is None
+        assert champion_bundle(settings.bundles_dir, TENANT, "engagement") is None
+
+    def test_rolling_back_is_promoting_the_older_version(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        split = split_of("lead_scoring")
+        first = learn_from(split, registry, settings, now=NOW, seed=1)
+        worse = learn_from(_inverted(split), registry, settings, now=NOW, seed=1)
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", str(worse.version))
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", str(first.version))
+        bundle = champion_bundle(settings.bundles_dir, TENANT, "lead_scoring")
+        assert bundle is not None
+        assert bundle.digest == first.digest
+        assert version_of_alias(registry, "lead_scoring", "champion") == first.version
+
+    def test_the_card_says_how_it_was_made(self, split_of, registry: Registry, settings: TrainingSettings) -> None:
+        learn_from(split_of("churn"), registry, settings, now=NOW, seed=1)
+        bundle = champion_bundle(settings.bundles_dir, TENANT, "churn")
+        assert bundle is not None
+        card = json.loads((bundle.path / "card.json").read_text())
+        assert card["verdict"]["against"] == "rule"
+        assert card["parity"] < 1e-5
+        drops = [entry["auc_drop"] for entry in card["importance"]]
+        assert drops == sorted(drops, reverse=True)
+        assert card["importance"][0]["field"] in {
+            "days_since_last_read",
+            "days_since_last_sent",
+            "days_since_last_inbound",
+            "days_since_last_order",
+            "tenure_days",
+            "read_rate_90d",
+        }
+
+
+class TestLearn:
+    def test_a_young_tenant_is_told_so_and_it_is_recorded(
+        self, warehouse: Warehouse, settings: TrainingSettings
+    ) -> None:
+        add_rows(warehouse, "marts.dim_campaigns", [campaign("c1")])
+        add_rows(warehouse, "marts.fct_sends", [send(1, read_at=START)])
+        found = learn(warehouse, settings, TENANT, "acme", "engagement", now=NOW, seed=1, model_inputs={})
+        assert found.outcome == "abstained"
+        assert "50 of each are needed" in found.why
+        tags = Registry(settings.tracking_uri, "acme").client().get_run(found.run_id).data.tags
+        assert (tags["outcome"], tags["model"]) == ("abstained", "engagement")
+
+    def test_learns_from_a_warehouse(self, warehouse: Warehouse, settings: TrainingSettings) -> None:
+        add_rows(warehouse, "marts.dim_campaigns", [campaign("c1", offer_type="gift"), campaign("c2", offer_type="x")])
+        with warehouse.connect(read_only=False) as connection:
+            # 300 people, six weekly sends; gifts are read by nine in ten, the rest by one in ten.
+            connection.execute(
+                """
+                insert into marts.fct_sends
+                select ?, 'contact-' || person, 'm-' || person || '-' || week, case when gift then 'c1' else 'c2' end,
+                    sent_at, null,
+                    case when lucky < case when gift then 0.9 else 0.1 end then sent_at + interval 1 hour end, null, sent_at + interval 2 day
+                from (
+                    select person, week, ?::timestamptz + to_days(7 * week::int) as sent_at,
+                        (person + week) % 2 = 0 as gift, hash(person, week) % 1000 / 1000.0 as lucky
+                    from range(300) as people (person), range(6) as weeks (week)
+                )
+                """,
+                [TENANT, START],
+            )
+        inputs = {"contact": {}, "campaign": {"offer_type": "category"}}
+        found = learn(warehouse, settings, TENANT, "acme", "engagement", now=NOW, seed=1, model_inputs=inputs)
+        assert found.outcome == "promoted"
+        assert found.figures()["auc"] == pytest.approx(0.9, abs=0.04)
