@@ -28,6 +28,8 @@ from serving.webhook.writer import webhook_writer
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over `settings`, by default those of the environment. It connects to nothing until it starts."""
     settings = settings or process_settings()
+    # Before the server says its first line.
+    logs.configure(settings.log_level)
     app = FastAPI(
         title="rapport",
         version=VERSION,
@@ -45,7 +47,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    logs.configure(settings.log_level)
     app.state.database = database = Database(settings.database_url)
     app.state.redis = redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
     secret = settings.jwt_secret.get_secret_value()

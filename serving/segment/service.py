@@ -108,6 +108,11 @@ def get(session: Session, segment_id: uuid.UUID) -> Segment:
     return segment
 
 
+def find(session: Session, name: str) -> Segment | None:
+    """The tenant's segment of this name, None when there is none."""
+    return session.scalar(sa.select(Segment).where(Segment.name == name))
+
+
 def listed(session: Session, request: PageRequest) -> tuple[list[Segment], Pagination]:
     sortable = {"name": Segment.name, "created_at": Segment.created_at, "member_count": Segment.member_count}
     return paginate(
