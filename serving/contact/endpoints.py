@@ -35,7 +35,7 @@ WRITE_PROBLEMS = problems(ContactExists, PhoneNumberInvalid)
 Tags = Annotated[list[str] | None, Query(max_length=20)]
 
 
-def _criteria(
+async def _criteria(
     tag: Tags = None,
     any_tag: Tags = None,
     status: Status | None = None,

@@ -43,7 +43,7 @@ class PageRequest:
     sort: str | None
 
 
-def _page_request(
+async def _page_request(
     page: Annotated[int, Query(ge=1)] = 1,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
     sort: Annotated[str | None, Query(description="A column; a leading minus sorts downwards", max_length=64)] = None,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import CheckConstraint, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from serving.models.base import Base, TenantRow, Timestamp, tenant_key
@@ -16,6 +16,7 @@ class Score(TenantRow, Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "model", "contact_id"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),
+        Index("ix_scores_best", "tenant_id", "model", "score"),
         CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
     )
 

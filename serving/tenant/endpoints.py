@@ -18,7 +18,7 @@ from serving.tenant.service import ApiKeyNotFound
 router = APIRouter(prefix="/tenants", tags=["tenants"])
 
 
-def _own_tenant(id: uuid.UUID, caller: TenantWrite) -> Caller:
+async def _own_tenant(id: uuid.UUID, caller: TenantWrite) -> Caller:
     """The caller, when the path names its own tenant. Raises: TenantNotFound."""
     if id != caller.tenant_id:
         raise TenantNotFound

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from serving.app import create_app
 from serving.auth.tokens import AccessToken, issue
-from serving.kit.clock import utc_now
+from serving.kit.clock import request_time
 from serving.settings import Settings
 from serving.tenant.service import CreatedTenant, create_tenant
 
@@ -63,9 +63,13 @@ def api(settings: Settings) -> Iterator[TestClient]:
 def clock(api: TestClient) -> Iterator[Clock]:
     """Lets a test move the API's time."""
     clock = Clock()
-    api.app.dependency_overrides[utc_now] = lambda: clock.now
+
+    async def now() -> dt.datetime:
+        return clock.now
+
+    api.app.dependency_overrides[request_time] = now
     yield clock
-    api.app.dependency_overrides.pop(utc_now)
+    api.app.dependency_overrides.pop(request_time)
     api.app.state.authenticator.forget()
 
 

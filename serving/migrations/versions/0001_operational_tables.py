@@ -369,6 +369,7 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_scores')),
         sa.UniqueConstraint('tenant_id', 'model', 'contact_id', name=op.f('uq_scores_tenant_id_model_contact_id'))
     )
+    op.create_index('ix_scores_best', 'scores', ['tenant_id', 'model', 'score'], unique=False)
     op.create_table('segment_members',
         sa.Column('tenant_id', sa.Uuid(), nullable=False),
         sa.Column('id', sa.Uuid(), server_default=sa.text('gen_random_uuid()'), nullable=False),
