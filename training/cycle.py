@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training import promote, registry
-from training.bundle import champion_bundle, export_checked, make_manifest, reference_campaign, write_bundle
-from training.datasets import Dataset, split_by_time
+from training.bundle import (
+    champion_bundle,
+    export_checked,
+    make_manifest,
+    onnx_session,
+    reference_campaign,
+    run_onnx,
+    write_bundle,
+)
+from training.datasets import Dataset, Split, split_by_time
 from training.evaluate import Evaluation, evaluate
 from training.explain import field_importance
+from training.models import model_named
 from training.promote import Verdict, judge
 from training.registry import RegisteredVersion, Registry
 from training.settings import TrainingSettings
-from training.train import train
+from training.train import Trained, train
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,13 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of learning came to. `champion` is the version that speaks afterwards, None if none does yet."""
+    """What one turn of learning came to. `champion` is the version that speaks afterwards, None if none does yet.
+    `seconds` by step: fit, judge, register, publish."""
 
     evaluation: Evaluation
     registered: RegisteredVersion
     verdict: Verdict
     digest: str
     champion: str | None
+    seconds: Mapping[str, float]
 
 
 def learn(
@@ -47,28 +59,82 @@ def learn(
     `truth` as in `evaluate`. Raises TooFewLabels, EmptySplit, ParityFailed.
     """
     split = split_by_time(dataset, settings.test_share)
+    return learn_from(split, tracked, settings, seed=seed, now=now, truth=truth, tags=tags)
+
+
+def learn_from(
+    split: Split,
+    tracked: Registry,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    now: datetime,
+    truth: pl.DataFrame | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Turn:
+    """`learn` on a split already made. Raises TooFewLabels, ParityFailed."""
+    laps = _Laps()
+    model, tenant_id = split.fit.model, split.fit.tenant_id
     trained = train(
         split, seed=seed, now=now, threads=settings.threads, min_labels_per_class=settings.min_labels_per_class
     )
+    laps.end("fit")
     evaluation = evaluate(trained, split, seed=seed, truth=truth)
-    champion = champion_bundle(settings.bundles_dir, dataset.tenant_id, dataset.model)
+    champion = champion_bundle(settings.bundles_dir, tenant_id, model)
     verdict = judge(evaluation, split.test, champion, seed=seed, min_gain=settings.min_auc_gain)
-    graph, difference = export_checked(trained, split.test)
+    graph, parity = export_checked(trained, split.test)
+    laps.end("judge")
     noted = dict(tags or {}) | {"gate": verdict.reason}
-    registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:5], noted)
-    manifest = make_manifest(trained, registered.version, reference_campaign(dataset))
-    card = {
-        "figures": evaluation.figures(),
-        "gate": verdict.reason,
-        "parity": difference,
-        "importance": field_importance(
-            trained.probability, split.test.matrix(), split.test.labels(), trained.inputs, seed=seed
-        ),
+    registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
+    laps.end("register")
+    manifest = make_manifest(trained, registered.version, reference_campaign(split.fit))
+    card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
+        "version": registered.version,
+        "parity": parity,
     }
     bundle = write_bundle(settings.bundles_dir, graph, manifest, card)
     registry.log_bundle(tracked, registered, bundle.path, bundle.digest)
-    registry.set_alias(tracked, dataset.model, "challenger", registered.version)
+    registry.set_alias(tracked, model, "challenger", registered.version)
     if verdict.promote:
-        promote.promote(tracked, settings.bundles_dir, dataset.tenant_id, dataset.model, registered.version)
+        promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version)
+    laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
-    return Turn(evaluation, registered, verdict, bundle.digest, speaking)
+    return Turn(evaluation, registered, verdict, bundle.digest, speaking, laps.seconds)
+
+
+def _card(
+    trained: Trained, evaluation: Evaluation, test: Dataset, graph: bytes, verdict: Verdict, seed: int
+) -> dict[str, Any]:
+    """How the model was made and how good it is, for people and for explanations."""
+    session = onnx_session(graph)
+    chosen = model_named(trained.model)
+    return {
+        "model": trained.model,
+        "unit": chosen.unit,
+        "label": chosen.label,
+        "scale": chosen.scale,
+        "split": evaluation.split,
+        "figures": evaluation.figures(),
+        "deciles": [vars(row) for row in evaluation.deciles],
+        "importance": field_importance(
+            lambda matrix: run_onnx(session, matrix), test.matrix(), evaluation.labels, trained.inputs, seed=seed
+        ),
+        "params": dict(trained.params),
+        "seed": seed,
+        "rows": trained.rows,
+        "excluded": dict(test.excluded),
+        "dataset_digest": trained.dataset_digest,
+        "gate": verdict.reason,
+        "against": verdict.against,
+    }
+
+
+class _Laps:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        moment = time.perf_counter()
+        self.seconds[name] = round(moment - self._last, 3)
+        self._last = moment

@@ -11,7 +11,7 @@ import pytest
 
 from feature_store.warehouse import Warehouse
 from tests.training.conftest import OTHER_TENANT, START, TENANT, add_rows
-from training.learn import learn_from
+from training.cycle import learn_from
 from training.registry import Registry
 from training.score import percentile, score_contacts, tiers_of
 from training.settings import TrainingSettings

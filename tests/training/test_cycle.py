@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from feature_store.warehouse import Warehouse
-from tests.training.conftest import START, TENANT, add_rows, campaign, send
+from tests.training.conftest import START, TENANT, add_rows, campaign
 from training.bundle import champion_bundle
-from training.datasets import Split
-from training.learn import learn, learn_from
+from training.cycle import learn, learn_from
+from training.datasets import Split, build_dataset
 from training.promote import promote
-from training.registry import Registry, version_of_alias
+from training.registry import Registry, log_abstention, version_of_alias
 from training.settings import TrainingSettings
 
 NOW = START + timedelta(weeks=10)
@@ -36,16 +36,16 @@ class TestLearnFrom:
         self, split_of, registry: Registry, settings: TrainingSettings
     ) -> None:
         found = learn_from(split_of("engagement"), registry, settings, now=NOW, seed=1, tags={"git_sha": "abc"})
-        assert found.outcome == "promoted"
-        assert found.version == "1"
+        assert found.verdict.promote
+        assert (found.champion, found.registered.version) == ("1", "1")
         client = registry.client()
-        run = client.get_run(found.run_id)
+        run = client.get_run(found.registered.run_id)
         assert run.info.status == "FINISHED"
-        assert run.data.metrics["auc"] == pytest.approx(found.figures()["auc"])
+        assert run.data.metrics["auc"] == pytest.approx(found.evaluation.figures()["auc"])
         assert run.data.params["C"] == "0.01"
         assert run.data.tags["dataset_digest"] == split_of("engagement").fit.digest
         assert run.data.tags["git_sha"] == "abc"
-        logged = {item.path for item in client.list_artifacts(found.run_id, "evaluation")}
+        logged = {item.path for item in client.list_artifacts(found.registered.run_id, "evaluation")}
         assert logged == {f"evaluation/{name}" for name in ("roc.png", "calibration.png", "lift.png", "deciles.json")}
         version = client.get_model_version_by_alias(registry.model_name("engagement"), "champion")
         assert version.tags["bundle_digest"] == found.digest
@@ -58,7 +58,7 @@ class TestLearnFrom:
 
         found = learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
         client = registry.client()
-        uri = client.get_model_version(registry.model_name("lead_scoring"), found.version).source
+        uri = client.get_model_version(registry.model_name("lead_scoring"), found.registered.version).source
         matrix = split_of("lead_scoring").test.matrix()[:20]
         answered = mlflow.pyfunc.load_model(uri).predict(matrix)["probabilities"]
         bundle = champion_bundle(settings.bundles_dir, TENANT, "lead_scoring")
@@ -69,8 +69,7 @@ class TestLearnFrom:
         split = split_of("churn")
         first = learn_from(split, registry, settings, now=NOW, seed=1)
         worse = learn_from(_inverted(split), registry, settings, now=NOW + timedelta(days=7), seed=1)
-        assert (first.outcome, worse.outcome) == ("promoted", "kept")
-        assert worse.verdict is not None
+        assert (first.champion, worse.champion) == ("1", "1")
         assert worse.verdict.against == "version 1"
         assert worse.verdict.gain.upper < 0
         assert version_of_alias(registry, "churn", "champion") == "1"
@@ -83,7 +82,8 @@ class TestLearnFrom:
         self, split_of, registry: Registry, settings: TrainingSettings
     ) -> None:
         found = learn_from(_inverted(split_of("engagement")), registry, settings, now=NOW, seed=1)
-        assert found.outcome == "kept"
+        assert not found.verdict.promote
+        assert found.champion is None
         assert version_of_alias(registry, "engagement", "champion") is None
         assert champion_bundle(settings.bundles_dir, TENANT, "engagement") is None
 
@@ -93,19 +93,19 @@ class TestLearnFrom:
         split = split_of("lead_scoring")
         first = learn_from(split, registry, settings, now=NOW, seed=1)
         worse = learn_from(_inverted(split), registry, settings, now=NOW, seed=1)
-        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", str(worse.version))
-        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", str(first.version))
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", worse.registered.version)
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", first.registered.version)
         bundle = champion_bundle(settings.bundles_dir, TENANT, "lead_scoring")
         assert bundle is not None
         assert bundle.digest == first.digest
-        assert version_of_alias(registry, "lead_scoring", "champion") == first.version
+        assert version_of_alias(registry, "lead_scoring", "champion") == first.registered.version
 
     def test_the_card_says_how_it_was_made(self, split_of, registry: Registry, settings: TrainingSettings) -> None:
         learn_from(split_of("churn"), registry, settings, now=NOW, seed=1)
         bundle = champion_bundle(settings.bundles_dir, TENANT, "churn")
         assert bundle is not None
         card = json.loads((bundle.path / "card.json").read_text())
-        assert card["verdict"]["against"] == "rule"
+        assert card["against"] == "rule"
         assert card["parity"] < 1e-5
         drops = [entry["auc_drop"] for entry in card["importance"]]
         assert drops == sorted(drops, reverse=True)
@@ -119,19 +119,18 @@ class TestLearnFrom:
         }
 
 
-class TestLearn:
-    def test_a_young_tenant_is_told_so_and_it_is_recorded(
-        self, warehouse: Warehouse, settings: TrainingSettings
-    ) -> None:
-        add_rows(warehouse, "marts.dim_campaigns", [campaign("c1")])
-        add_rows(warehouse, "marts.fct_sends", [send(1, read_at=START)])
-        found = learn(warehouse, settings, TENANT, "acme", "engagement", now=NOW, seed=1, model_inputs={})
-        assert found.outcome == "abstained"
-        assert "50 of each are needed" in found.why
-        tags = Registry(settings.tracking_uri, "acme").client().get_run(found.run_id).data.tags
-        assert (tags["outcome"], tags["model"]) == ("abstained", "engagement")
+class TestLogAbstention:
+    def test_records_that_nothing_was_fitted_and_why(self, registry: Registry) -> None:
+        run_id = log_abstention(registry, "churn", TENANT, "3 positive labels", {})
+        run = registry.client().get_run(run_id)
+        assert run.info.status == "FINISHED"
+        assert (run.data.tags["outcome"], run.data.tags["why"]) == ("abstained", "3 positive labels")
 
-    def test_learns_from_a_warehouse(self, warehouse: Warehouse, settings: TrainingSettings) -> None:
+
+class TestLearn:
+    def test_learns_from_a_warehouse(
+        self, warehouse: Warehouse, registry: Registry, settings: TrainingSettings
+    ) -> None:
         add_rows(warehouse, "marts.dim_campaigns", [campaign("c1", offer_type="gift"), campaign("c2", offer_type="x")])
         with warehouse.connect(read_only=False) as connection:
             # 300 people, six weekly sends; gifts are read by nine in ten, the rest by one in ten.
@@ -140,7 +139,8 @@ class TestLearn:
                 insert into marts.fct_sends
                 select ?, 'contact-' || person, 'm-' || person || '-' || week, case when gift then 'c1' else 'c2' end,
                     sent_at, null,
-                    case when lucky < case when gift then 0.9 else 0.1 end then sent_at + interval 1 hour end, null, sent_at + interval 2 day
+                    case when lucky < case when gift then 0.9 else 0.1 end then sent_at + interval 1 hour end,
+                    null, sent_at + interval 2 day
                 from (
                     select person, week, ?::timestamptz + to_days(7 * week::int) as sent_at,
                         (person + week) % 2 = 0 as gift, hash(person, week) % 1000 / 1000.0 as lucky
@@ -150,6 +150,7 @@ class TestLearn:
                 [TENANT, START],
             )
         inputs = {"contact": {}, "campaign": {"offer_type": "category"}}
-        found = learn(warehouse, settings, TENANT, "acme", "engagement", now=NOW, seed=1, model_inputs=inputs)
-        assert found.outcome == "promoted"
-        assert found.figures()["auc"] == pytest.approx(0.9, abs=0.04)
+        dataset = build_dataset(warehouse, TENANT, "engagement", NOW, inputs)
+        found = learn(dataset, registry, settings, now=NOW, seed=1)
+        assert found.verdict.promote
+        assert found.evaluation.auc.value == pytest.approx(0.9, abs=0.04)
