@@ -1,0 +1,38 @@
+"""rapport run: the Dagster graph from a shell."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from orchestration.cli import console
+from orchestration.runtime.home import Home
+
+
+def run(
+    select: str = typer.Option(None, "--select", help='A Dagster selection, e.g. group:marts or "key:raw/messages+".'),
+    tenant: list[str] = typer.Option([], "--tenant", help="Train, score and activate for these tenants alone."),
+    as_json: bool = console.json_option(),
+) -> None:
+    """Run the graph: ingest, contracts, dbt, features, models, scores, segment."""
+    from orchestration.lib import progress, running
+    from orchestration.runtime import services
+
+    home = Home.from_environment()
+    services.start_stores(home)
+    running.prepare(home)
+    with console.steps() as show:
+        progress.listeners.append(show)
+        try:
+            reports = running.run_graph(home, select, list(tenant) or None)
+        finally:
+            progress.listeners.remove(show)
+    if as_json:
+        console.print_json([dataclasses.asdict(report) for report in reports])
+        return
+    for report in reports:
+        rows = [[step.name, step.rows, step.seconds] for step in report.steps]
+        console.table(None, ["step", "rows", "seconds"], rows)
+        for check in report.failed_checks:
+            console.out.print(f"[yellow]warning:[/yellow] {check}")

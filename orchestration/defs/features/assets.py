@@ -1,0 +1,29 @@
+"""The newest features of a tenant's contacts, in the online store."""
+
+import datetime as dt
+
+import dagster as dg
+from feature_store.materialize import materialize
+
+from feature_store.settings import settings
+from feature_store.warehouse import Warehouse
+from orchestration.defs.training.assets import FEATURES
+from orchestration.lib.partitions import tenant_of, tenants
+
+
+@dg.asset(
+    key=["online", "contact_features"],
+    deps=[["features", view] for view in FEATURES],
+    partitions_def=tenants,
+    group_name="online",
+    kinds={"redis"},
+    owners=["team:data"],
+    description="The rows of every feature view as of now, packed by contact; what predictions read.",
+)
+def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    configured = settings()
+    tenant = tenant_of(context.partition_key)
+    snapshot = materialize(
+        Warehouse(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
+    )
+    return dg.MaterializeResult(metadata={"rows": snapshot.contacts, "snapshot_id": snapshot.snapshot_id})

@@ -1,0 +1,87 @@
+"""The demo's business: made once, its key kept in RAPPORT_HOME."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from orchestration.runtime.environment import admin_database_url
+from orchestration.runtime.home import Home, write_atomically
+
+SLUG = "demo"
+NUMBER_ID = "100000000000001"
+ACCOUNT_ID = "200000000000001"
+PHONE = "+999100000001"
+MODEL_INPUTS = {
+    "contact": {},
+    "campaign": {"category": "category", "offer_type": "category", "discount_rate": "number"},
+}
+
+
+@dataclass(frozen=True)
+class DemoTenant:
+    tenant_id: uuid.UUID
+    slug: str
+    username: str
+    password: str
+    api_key: str
+    is_new: bool
+
+
+def ensure(home: Home, now: dt.datetime) -> DemoTenant:
+    """The demo's tenant, made if this installation has none. Its zone is one where it is day: quiet hours hold for
+    simulated people too and would put the demo's campaign off until morning."""
+    from serving.tenant.service import create_tenant
+
+    admin = admin_database_url(home)
+    kept = home.path / "demo.json"
+    with psycopg.connect(admin) as connection:
+        found = connection.execute("SELECT id FROM tenants WHERE slug = %s", (SLUG,)).fetchone()
+    if found and kept.exists():
+        secrets: dict[str, Any] = json.loads(kept.read_text())
+        tenant = DemoTenant(found[0], SLUG, secrets["username"], secrets["password"], secrets["api_key"], is_new=False)
+    elif found:
+        raise DemoTenantForeign(
+            f"a tenant {SLUG!r} exists, but not from this RAPPORT_HOME; rename it, or use another database"
+        )
+    else:
+        made = create_tenant(
+            admin,
+            slug=SLUG,
+            name="Demo roastery",
+            admin_email="owner@demo.example",
+            password=home.secrets()["jwt"][:16],
+            timezone=zone_by_day(now),
+            settings={"simulated": True, "model_inputs": MODEL_INPUTS},
+            backfilled_until=now,
+            phone=PHONE,
+            provider_number_id=NUMBER_ID,
+            business_account_id=ACCOUNT_ID,
+        )
+        tenant = DemoTenant(made.tenant_id, SLUG, made.username, home.secrets()["jwt"][:16], made.api_key, is_new=True)
+        secrets = {"username": tenant.username, "password": tenant.password, "api_key": tenant.api_key}
+        write_atomically(kept, json.dumps(secrets, indent=1), mode=0o600)
+    with psycopg.connect(admin) as connection:
+        connection.execute("UPDATE tenants SET timezone = %s WHERE id = %s", (zone_by_day(now), tenant.tenant_id))
+    return tenant
+
+
+class DemoTenantForeign(Exception):
+    """Another installation's demo tenant lives in this database."""
+
+    code = 2
+
+
+def zone_by_day(now: dt.datetime) -> str:
+    """A fixed-offset zone in which `now` (UTC) lies between 9 and 19 o'clock: UTC itself where it does."""
+    hour = now.astimezone(dt.UTC).hour
+    if 9 <= hour < 19:
+        return "UTC"
+    east = (13 - hour + 11) % 24 - 11
+    # POSIX names count westward: Etc/GMT-3 is three hours east of Greenwich.
+    return f"Etc/GMT{-east:+d}"

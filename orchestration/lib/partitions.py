@@ -1,0 +1,44 @@
+"""Tenants as partitions: training, scoring and activation happen for one business at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+import psycopg
+
+from feature_store.settings import settings
+
+tenants = dg.DynamicPartitionsDefinition(name="tenant")
+
+
+@dataclass(frozen=True)
+class TenantRef:
+    tenant_id: str
+    slug: str
+    model_inputs: dict[str, dict[str, str]]
+    is_simulated: bool
+
+
+class UnknownTenant(Exception):
+    """No tenant has this slug."""
+
+    code = 2
+
+
+def all_tenants() -> list[TenantRef]:
+    """Every tenant of the installation by slug, read as the role of ingest."""
+    with psycopg.connect(settings().operational_url) as connection:
+        rows = connection.execute("SELECT id::text, slug, settings FROM tenants ORDER BY slug").fetchall()
+    return [
+        TenantRef(tenant_id, slug, given.get("model_inputs", {}), bool(given.get("simulated")))
+        for tenant_id, slug, given in rows
+    ]
+
+
+def tenant_of(slug: str) -> TenantRef:
+    """The tenant a partition stands for. Raises UnknownTenant."""
+    for tenant in all_tenants():
+        if tenant.slug == slug:
+            return tenant
+    raise UnknownTenant(f"no tenant is called {slug}")

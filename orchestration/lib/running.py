@@ -1,0 +1,169 @@
+"""Runs the graph in this process, against the installation's Dagster instance."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orchestration.runtime.environment import process_environment
+from orchestration.runtime.home import PROJECT_ROOT, Home
+
+RUNNER = "rapport/runner"
+
+
+class RunInProgress(Exception):
+    """Another run writes the warehouse now."""
+
+    code = 3
+
+
+class RunFailed(Exception):
+    """A step or a blocking check failed; what depends on it was left as it was."""
+
+
+class NothingSelected(Exception):
+    """The selection names no asset."""
+
+    code = 2
+
+
+@dataclass
+class Step:
+    """One step of a run. `rows` by asset, where the asset tells; seconds of wall time."""
+
+    name: str
+    seconds: float
+    rows: int | None = None
+    failed: bool = False
+
+
+@dataclass
+class RunReport:
+    run_id: str
+    succeeded: bool
+    steps: list[Step] = field(default_factory=list)
+    failed_checks: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    metadata: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def prepare(home: Home) -> None:
+    """This process is configured as the product's processes are, and Dagster's home exists."""
+    os.environ.update(process_environment(home))
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    home.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT_ROOT / "deploy" / "dagster.yaml", home.dagster / "dagster.yaml")
+
+
+@contextlib.contextmanager
+def only_writer(home: Home) -> Iterator[None]:
+    """Holds the warehouse for writing. Raises RunInProgress."""
+    with (home.warehouse.parent / "writer.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunInProgress("another run is writing the warehouse; wait for it or look at it in Dagster") from error
+        yield
+
+
+def run_graph(home: Home, select: str | None = None, tenants: list[str] | None = None) -> list[RunReport]:
+    """One run a tenant; what is shared by all tenants runs once, with the first. Raises RunFailed after a failed run.
+
+    `select` is a Dagster asset selection (e.g. `group:marts`, `key:"raw/messages"+`); all assets without it.
+    """
+    import dagster as dg
+
+    from orchestration.definitions import defs
+    from orchestration.lib.partitions import UnknownTenant, all_tenants
+
+    known = [tenant.slug for tenant in all_tenants()]
+    unknown = set(tenants or []) - set(known)
+    if unknown:
+        raise UnknownTenant(
+            f"no tenant is called {', '.join(sorted(unknown))}; there are: {', '.join(known) or 'none'}"
+        )
+    graph = defs.resolve_asset_graph()
+    selection = dg.AssetSelection.from_string(select) if select else dg.AssetSelection.all()
+    keys = selection.resolve(graph)
+    if not keys:
+        raise NothingSelected(f"no asset matches {select!r}")
+    partitioned = {key for key in keys if graph.get(key).partitions_def is not None}
+    reports = []
+    with only_writer(home), dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance)
+        instance.add_dynamic_partitions("tenant", known)
+        slugs: list[str | None] = [*(tenants or known)] if partitioned else [None]
+        for number, slug in enumerate(slugs or [None]):
+            wanted = keys if number == 0 else partitioned
+            wanted = wanted if slug is not None else wanted - partitioned
+            if not wanted:
+                continue
+            name = "loop" if slug is not None else "refresh"
+            result = defs.resolve_job_def(name).execute_in_process(
+                instance=instance,
+                partition_key=slug,
+                asset_selection=sorted(wanted),
+                run_config={"loggers": {"progress": {"config": {}}}},
+                tags={RUNNER: f"{socket.gethostname()}:{os.getpid()}"} | ({"tenant": slug} if slug else {}),
+                raise_on_error=False,
+            )
+            reports.append(_report(result))
+            if not reports[-1].succeeded:
+                raise RunFailed("; ".join(reports[-1].errors or reports[-1].failed_checks) or "the run failed")
+    return reports
+
+
+def end_dead_runs(instance: object) -> list[str]:
+    """The ids of runs whose process is gone without having said so; they are recorded as failed."""
+    import dagster as dg
+    import psutil
+
+    ended = []
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    for run in instance.get_runs(started):  # type: ignore[attr-defined]
+        host, _, pid = run.tags.get(RUNNER, "").partition(":")
+        if host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, "the process that ran it ended")  # type: ignore[attr-defined]
+            ended.append(run.run_id)
+    return ended
+
+
+def _report(result: object) -> RunReport:
+    report = RunReport(result.run_id, result.success)  # type: ignore[attr-defined]
+    started: dict[str, float] = {}
+    rows: dict[str, int] = {}
+    for event in result.all_events:  # type: ignore[attr-defined]
+        kind = event.event_type_value
+        if kind == "STEP_START":
+            started[event.step_key] = event.timestamp
+        elif kind in ("STEP_SUCCESS", "STEP_FAILURE"):
+            failed = kind == "STEP_FAILURE"
+            seconds = event.timestamp - started.get(event.step_key, event.timestamp)
+            report.steps.append(Step(event.step_key, round(seconds, 2), rows.get(event.step_key), failed))
+            if failed:
+                error = event.event_specific_data.error
+                report.errors.append(f"{event.step_key}: {_last_line(error)}")
+        elif kind == "ASSET_MATERIALIZATION":
+            materialization = event.event_specific_data.materialization
+            values = {name: value.value for name, value in materialization.metadata.items() if hasattr(value, "value")}
+            report.metadata["/".join(materialization.asset_key.path)] = values
+            count = values.get("rows_ingested", values.get("rows", values.get("dagster/row_count")))
+            if isinstance(count, int):
+                rows[event.step_key] = rows.get(event.step_key, 0) + count
+        elif kind == "ASSET_CHECK_EVALUATION" and not event.event_specific_data.passed:
+            check = event.event_specific_data
+            report.failed_checks.append(f"check {check.check_name} of {'/'.join(check.asset_key.path)} failed")
+    return report
+
+
+def _last_line(error: object) -> str:
+    cause = error
+    while getattr(cause, "cause", None) is not None:
+        cause = cause.cause  # type: ignore[attr-defined]
+    lines = str(getattr(cause, "message", cause)).strip().splitlines()
+    return lines[0] if lines else "failed"
