@@ -68,10 +68,15 @@ class Bundle:
     def predict(
         self, features: OnlineFeatures, campaign_attributes: Mapping[str, Any] | None, at: dt.datetime
     ) -> Predictions:
-        """One prediction for each of the features' contacts, asked at `at` about the campaign, or the reference one."""
+        """One prediction for each of the features' contacts, asked at `at` about the campaign, or the reference one.
+
+        Raises: BundleBroken when the graph gives no number.
+        """
         campaign = self.reference_campaign if campaign_attributes is None else campaign_attributes
         matrix = encode_online(features, self.inputs, campaign, at)
         raw = self._session.run(["probabilities"], {"X": matrix})[0][:, 1].astype(np.float64)
+        if not np.isfinite(raw).all():
+            raise BundleBroken("it gave no number for some input")
         probability = np.clip(np.interp(raw, *self._calibration), 0.0, 1.0)
         score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
         return Predictions(probability, score.round(2), [self.tier(value) for value in score])

@@ -3,9 +3,24 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 BATCH = 1_000
+MAX_ATTRIBUTES = 100
+MAX_NUMBER = 1e12
+
+
+def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise ValueError(f"at most {MAX_ATTRIBUTES} attributes")
+    for name, value in attributes.items():
+        # Written so that NaN fails too.
+        if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
+            raise ValueError(f"{name} is not a number between -1e12 and 1e12")
+    return attributes
+
+
+CampaignAttributes = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class PredictRequest(BaseModel):
@@ -15,7 +30,7 @@ class PredictRequest(BaseModel):
 
     contact_id: uuid.UUID
     campaign_id: uuid.UUID | None = None
-    campaign_attributes: dict[str, Any] | None = None
+    campaign_attributes: CampaignAttributes | None = None
 
 
 class PredictBatchRequest(BaseModel):
@@ -23,7 +38,7 @@ class PredictBatchRequest(BaseModel):
 
     contact_ids: Annotated[list[uuid.UUID], Field(min_length=1, max_length=BATCH)]
     campaign_id: uuid.UUID | None = None
-    campaign_attributes: dict[str, Any] | None = None
+    campaign_attributes: CampaignAttributes | None = None
 
 
 class PredictionRead(BaseModel):

@@ -101,6 +101,17 @@ class TestPredict:
         champions.promote(stranger.tenant_id, "lead_scoring")
         assert predict(api, as_stranger, contact_id).status_code == 404
 
+    @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", "1" + "0" * 400])
+    def test_a_number_no_model_can_use_is_refused(self, api, headers, owner, contact_id, champions, value):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        body = f'{{"contact_id": "{contact_id}", "campaign_attributes": {{"reward": {value}}}}}'
+        refused = api.post(
+            "/api/v1/ml/models/lead-scoring/predict",
+            content=body,
+            headers=headers | {"Content-Type": "application/json"},
+        )
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "campaign_attributes")
+
     def test_a_body_cannot_name_the_tenant(self, api, headers, owner, contact_id):
         assert predict(api, headers, contact_id, tenant_id=str(owner.tenant_id)).status_code == 422
 
@@ -140,6 +151,12 @@ class TestBrokenBundle:
         champions.promote(owner.tenant_id, "lead_scoring", tenant_id=str(stranger.tenant_id))
         assert self.refused(api, headers, contact_id)
 
+    def test_a_graph_that_gives_no_number_gives_no_score(self, api, headers, owner, champions, contact_id, online):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        # This graph cannot do without the moment of the last order.
+        online(owner.tenant_id, contact_id, orders_total=2)
+        assert self.refused(api, headers, contact_id)
+
     @pytest.mark.parametrize("digest", ["../../other", "", "A" * 64, None])
     def test_a_pointer_that_is_no_digest_is_refused(self, api, headers, owner, contact_id, champions, digest):
         champions.point(owner.tenant_id, "lead_scoring", digest)
@@ -151,7 +168,7 @@ class TestBatch:
         champions.promote(owner.tenant_id, "lead_scoring")
         others = [str(uuid.uuid4()) for _ in range(100)]
         for position, other in enumerate(others):
-            online(owner.tenant_id, other, orders_total=position % 7)
+            online(owner.tenant_id, other, last_order_at=ORDERED_AT, orders_total=position % 7)
         body = {"phone": f"+999400{next(_numbers):06d}"}
         silent = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
         unknown = str(uuid.uuid4())
