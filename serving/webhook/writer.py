@@ -161,11 +161,12 @@ class InboxWriter:
 
 @contextlib.asynccontextmanager
 async def webhook_writer(app: FastAPI) -> AsyncIterator[InboxWriter]:
-    """The writer of one API process, at `app.state.inbox_writer`. Needs `app.state.settings` and `.database`."""
+    """The writer of one API process, at `app.state.inbox_writer`, and its `app.state.wake`. Needs `app.state.settings` and `.database`."""
     wake = Wake(app.state.settings.redis_url)
     writer = InboxWriter(app.state.database, lambda tenants: wake.inbound(tenants, utc_now()))
     writer.start()
     app.state.inbox_writer = writer
+    app.state.wake = wake
     try:
         yield writer
     finally:
