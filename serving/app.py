@@ -16,6 +16,7 @@ from serving.auth.service import LoginService
 from serving.auth.throttle import LoginLimit
 from serving.health.endpoints import VERSION
 from serving.kit import logs
+from serving.kit.body_limit import BodyLimit
 from serving.kit.database import Database
 from serving.kit.request_context import RequestContext
 from serving.prediction.bundles import Bundles
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(api.root_router)
     app.include_router(api.router)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, refusal=errors.body_too_large)
     app.add_middleware(RequestContext, on_failure=errors.unexpected, access_log=settings.access_log)
     return app
 

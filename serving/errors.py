@@ -164,6 +164,10 @@ async def _data_error(request: Request, _error: Exception) -> JSONResponse:
     )
 
 
+def body_too_large(request: Request) -> JSONResponse:
+    return problem_response(request, status=413, type_="about:blank", title=HTTPStatus(413).phrase)
+
+
 def unexpected(request: Request) -> JSONResponse:
     """The answer to an error nobody foresaw. The traceback is in the log; the caller can ask by the request id."""
     return problem_response(request, status=500, type_="about:blank", title=HTTPStatus.INTERNAL_SERVER_ERROR.phrase)

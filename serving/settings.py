@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     login_window_seconds: int = 300
     password_checks_at_once: int = 2
     password_checks_waiting: int = 32
+    max_body_bytes: int = 8_000_000
     access_log: bool = True
     log_level: str = "INFO"
     quiet_hours_start: int = 21

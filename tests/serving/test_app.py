@@ -102,6 +102,17 @@ class TestErrors:
         answer = api.post("/api/v1/auth/login-json", content=b"{", headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
+    @pytest.mark.parametrize("declared", [True, False])
+    def test_a_body_beyond_the_limit_is_refused(self, api, as_admin, settings, declared):
+        body = b'{"phone": "' + b"9" * settings.max_body_bytes + b'"}'
+        chunks = (body[start : start + 500_000] for start in range(0, len(body), 500_000))
+        answer = api.post(
+            "/api/v1/contacts/",
+            headers=as_admin | {"Content-Type": "application/json"},
+            content=body if declared else chunks,
+        )
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
     def test_the_request_id_comes_back_in_header_and_problem(self, api):
         answer = api.get("/nowhere", headers={"X-Request-ID": "abc-12345"})
         assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == "abc-12345"
