@@ -112,12 +112,14 @@ def content_digest(frame: pl.DataFrame, inputs: Sequence[InputColumn]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint parts: `fit` for the parameters, `calibrate` (later) for the calibration table, `test` for judgement."""
+    """Disjoint parts: `fit` and the later `calibrate` to learn from, `test` to be judged by. `digest` names what is
+    learnt from."""
 
     fit: Dataset
     calibrate: Dataset
     test: Dataset
     kind: str
+    digest: str
 
 
 def split_at(dataset: Dataset, cutoff: datetime, calibrate_share: float = 0.2) -> Split:
@@ -178,4 +180,5 @@ def _checked(fit: Dataset, calibrate: Dataset, test: Dataset, kind: str) -> Spli
         positives = int(part.labels().sum()) if part.frame.height else 0
         if positives == 0 or positives == part.frame.height:
             raise EmptySplit(side, part.frame.height, positives)
-    return Split(fit, calibrate, test, kind)
+    digest = hashlib.sha256(f"{fit.digest}{calibrate.digest}".encode()).hexdigest()
+    return Split(fit, calibrate, test, kind, digest)

@@ -75,12 +75,16 @@ def train(
     # The fit part is about half of what the dataset was required to hold.
     require_labels(chosen.name, positives, len(labels) - positives, min_labels_per_class // 2)
     merged = dict(chosen.params) | dict(params or {})
-    estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
-    estimator.fit(split.fit.matrix(), labels)
+    earlier = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
+    matrix = split.fit.matrix()
+    earlier.fit(matrix, labels)
     later, later_labels = split.calibrate.matrix(), split.calibrate.labels()
-    raw = np.asarray(estimator.predict_proba(later)[:, 1], dtype=np.float64)
+    raw = np.asarray(earlier.predict_proba(later)[:, 1], dtype=np.float64)
     calibration = fit_calibration(later_labels, raw)
     quantiles = np.quantile(calibration.apply(raw), np.linspace(0, 1, 101))
+    matrix, labels = np.vstack([matrix, later]), np.concatenate([labels, later_labels])
+    estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
+    estimator.fit(matrix, labels)
     return Trained(
         model=chosen.name,
         tenant_id=split.fit.tenant_id,
@@ -89,11 +93,11 @@ def train(
         feature_service=split.fit.feature_service,
         calibration=calibration,
         reference_quantiles=tuple(float(value) for value in quantiles),
-        base_rate=float(np.concatenate([labels, later_labels]).mean()),
+        base_rate=float(labels.mean()),
         params=merged,
         seed=seed,
         rows=len(labels),
-        dataset_digest=split.fit.digest,
+        dataset_digest=split.digest,
         trained_at=now,
         seconds=time.perf_counter() - started,
     )

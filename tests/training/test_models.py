@@ -73,7 +73,7 @@ class TestNoise:
 
             return replace(part, frame=part.frame.with_columns(pl.Series("label", rng.permutation(part.labels()))))
 
-        noise = Split(shuffled(split.fit), shuffled(split.calibrate), shuffled(split.test), split.kind)
+        noise = replace(split, **{part: shuffled(getattr(split, part)) for part in ("fit", "calibrate", "test")})
         found = evaluate(train(noise, seed=1, now=START), noise, seed=1)
         assert found.auc.lower < 0.5 < found.auc.upper
 

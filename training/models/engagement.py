@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from feature_store.transforms import InputColumn
     from feature_store.warehouse import Warehouse
 
-SEND_TIME_FIELDS = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_hour_share")
+CROSSED_FIELDS = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_hour_share", "tenure_days")
 
 
 def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int) -> Spine:
@@ -25,8 +25,8 @@ def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: i
 
 
 def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, threads: int) -> Any:
-    """Logistic regression over piecewise-linear terms. What we choose (the campaign and the hour) is crossed with
-    everything known, because people differ in what they answer to and when."""
+    """Logistic regression over piecewise-linear terms. What we choose (the campaign and the hour) and who they are is
+    crossed with everything known, because people differ in what they answer to and when."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
@@ -36,7 +36,7 @@ def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, thr
     crossed = tuple(
         position
         for position, given in enumerate(inputs)
-        if given.source == "campaign_attribute" or given.field in SEND_TIME_FIELDS
+        if given.source in ("campaign_attribute", "contact_attribute") or given.field in CROSSED_FIELDS
     )
     return Pipeline(
         [
