@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from serving.analytics.endpoints import router as analytics
 from serving.auth.endpoints import router as auth
+from serving.campaign.endpoints import router as campaigns
 from serving.contact.endpoints import router as contacts
 from serving.health.endpoints import root_router
 from serving.health.endpoints import router as health
@@ -16,7 +17,7 @@ from serving.webhook.endpoints import router as webhooks
 
 router = APIRouter(prefix="/api/v1")
 # The busiest first: routers are asked in this order whether a path is theirs.
-for domain in (predictions, webhooks, contacts, segments, analytics, auth, tenants, health):
+for domain in (predictions, webhooks, campaigns, contacts, segments, analytics, auth, tenants, health):
     router.include_router(domain)
 
 __all__ = ["root_router", "router"]

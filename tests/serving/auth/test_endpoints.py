@@ -268,3 +268,28 @@ class TestApiKey:
         key = self.make(api, person, access="marketer")
         refused = api.post(self.keys(person), headers={"X-API-Key": key["secret"]}, json={"name": "mine"})
         assert (refused.status_code, refused.json()["required_role"]) == (403, "admin")
+
+
+class TestRoles:
+    @pytest.fixture(scope="class")
+    def headers_of(self, api, person):
+        keys = f"/api/v1/tenants/{person.tenant_id}/api-keys"
+
+        def make(role):
+            made = api.post(keys, headers={"X-API-Key": person.api_key}, json={"name": role, "access": role})
+            return {"X-API-Key": made.json()["secret"]}
+
+        return {role: make(role) for role in ("sales", "marketer", "admin")}
+
+    @pytest.mark.parametrize(("role", "status"), [("sales", 403), ("marketer", 404), ("admin", 404)])
+    def test_sales_may_not_start_a_campaign(self, api, headers_of, role, status):
+        start = f"/api/v1/campaigns/{uuid.uuid4()}/start"
+        assert api.post(start, headers=headers_of[role]).status_code == status
+
+    @pytest.mark.parametrize("role", ["sales", "marketer", "admin"])
+    def test_everyone_reads_contacts(self, api, headers_of, role):
+        assert api.get("/api/v1/contacts/", headers=headers_of[role]).status_code == 200
+
+    def test_a_marketers_key_cannot_make_an_admins(self, api, headers_of, person):
+        keys = f"/api/v1/tenants/{person.tenant_id}/api-keys"
+        assert api.post(keys, headers=headers_of["marketer"], json={"name": "x"}).status_code == 403
