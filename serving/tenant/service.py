@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.orm import Session
 
+from gateway.errors import InvalidPhoneNumber
+from gateway.types import PhoneNumber
 from serving.auth.caller import Caller, Role
 from serving.auth.passwords import hash_password
 from serving.auth.tokens import api_key_hash, new_api_key
@@ -163,12 +165,21 @@ def _one(connection: psycopg.Connection[Any], query: str, values: tuple[Any, ...
     return uuid.UUID(str(row[0]))
 
 
+def _is_e164(text: str) -> bool:
+    try:
+        return PhoneNumber.parse(text).e164 == text
+    except InvalidPhoneNumber:
+        return False
+
+
 def _check(slug: str, timezone: str, phone: str | None, provider_number_id: str | None) -> None:
     errors = []
     if not _SLUG.fullmatch(slug):
         errors.append({"field": "slug", "message": "lower-case letters, digits and hyphens", "code": "slug"})
     if timezone not in zoneinfo.available_timezones():
         errors.append({"field": "timezone", "message": "an IANA time zone", "code": "timezone"})
+    if phone is not None and not _is_e164(phone):
+        errors.append({"field": "phone", "message": "a number in E.164, such as +491512345678", "code": "phone"})
     if (phone is None) != (provider_number_id is None):
         errors.append({"field": "provider_number_id", "message": "a number needs both", "code": "missing"})
     if errors:
