@@ -58,6 +58,10 @@ def _median(values: npt.NDArray[np.float32]) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
+def _about_contact(entry: Mapping[str, Any]) -> bool:
+    return entry["source"] != "campaign_attribute" and not str(entry["field"]).startswith("send_")
+
+
 def drivers(
     predict: Predict,
     matrix: npt.NDArray[np.float32],
@@ -67,15 +71,11 @@ def drivers(
     fields: int = 8,
     top: int = 3,
 ) -> list[list[dict[str, Any]]]:
-    """For each row its `top` fields with the largest effect: its probability minus what it would be with the usual
-    value.
+    """For each row its `top` strongest fields; effect is its probability minus what the usual value would give.
 
-    Looks at the `fields` most important fields about the contact; what the campaign is does not tell two contacts
-    apart.
+    Looks at the `fields` most important fields about the contact; what is sent, and when, tells no two contacts apart.
     """
-    about_contact = [
-        entry for entry in importance if entry["source"] != "campaign_attribute" and entry["auc_drop"] > 0
-    ][:fields]
+    about_contact = [entry for entry in importance if _about_contact(entry) and entry["auc_drop"] > 0][:fields]
     if not about_contact or not len(matrix):
         return [[] for _ in range(len(matrix))]
     effects = np.empty((len(matrix), len(about_contact)))
