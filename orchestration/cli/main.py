@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from orchestration.cli import console, demo, import_, run, services, tenants
+from orchestration.runtime.environment import SettingUnusable, read_env_file
+from orchestration.runtime.home import HomeLocked
+from orchestration.runtime.postgres import PostgresUnavailable
+from orchestration.runtime.redis import RedisUnavailable
+
+DEBUG = "--debug"
+NOT_READY = (HomeLocked, PostgresUnavailable, RedisUnavailable)
 
 app = typer.Typer(
     name="rapport",
@@ -17,13 +25,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-debugging = False
 
 
 @app.callback()
-def options(debug: bool = typer.Option(False, "--debug", help="Show tracebacks.")) -> None:
-    global debugging
-    debugging = debug
+def options(debug: bool = typer.Option(False, DEBUG, help="Show tracebacks. May stand anywhere.")) -> None:
+    # `main` has taken it out of the words; it is declared here for the help.
+    pass
 
 
 app.command("demo")(demo.demo)
@@ -39,22 +46,44 @@ app.add_typer(tenants.app, name="tenant", help="Businesses on this installation.
 
 def main() -> None:
     """Runs the command. Exit codes: 0 done, 1 failed, 2 wrong input, 3 the product is not ready, 130 interrupted."""
+    sys.exit(perform(sys.argv[1:]))
+
+
+def perform(words: Sequence[str]) -> int:
+    """The exit code of `rapport` with these words."""
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        code = exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = console.BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
-        console.err.print("interrupted", style="yellow")
+        read_env_file()
+        code = app([word for word in words if word != DEBUG], prog_name="rapport", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         code = console.INTERRUPTED
     except Exception as error:
-        if debugging:
+        if DEBUG in words:
             traceback.print_exc()
-        else:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            console.err.print(f"[red]error:[/red] {console.escaped(reason)}", highlight=False, soft_wrap=True)
-        code = getattr(error, "code", console.FAILED)
-        code = code if isinstance(code, int) else console.FAILED
-    sys.exit(code or 0)
+        elif _reason(error):
+            console.err.print(f"[red]error:[/red] {console.escaped(_reason(error))}", highlight=False, soft_wrap=True)
+        return _code(error)
+    if code == console.INTERRUPTED:
+        console.err.print("interrupted", style="yellow")
+    return code if isinstance(code, int) else 0
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line."""
+    if isinstance(error, TyperException):
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
+        return f"{message} (see `{context.command_path} --help`)" if context and message else message
+    text = str(error) or type(error).__name__
+    fields = getattr(error, "fields", {})
+    details = [f"{one['field']}: {one['message']}" for one in fields.get("errors", [])]
+    return " ".join("; ".join([text, *details]).split())
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, console.Refused):
+        return error.code
+    if isinstance(error, NOT_READY):
+        return console.NOT_READY
+    status = getattr(error, "status", None)  # of serving's errors: 4xx says that the caller's input is at fault
+    refused = isinstance(status, int) and 400 <= status < 500
+    return console.BAD_INPUT if refused or isinstance(error, (TyperException, SettingUnusable)) else console.FAILED

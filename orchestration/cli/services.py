@@ -48,13 +48,15 @@ def doctor(as_json: bool = console.json_option()) -> None:
     """Say what this machine lacks, and how to get it."""
     from orchestration.runtime.doctor import findings
 
-    found = list(findings(Home.from_environment()))
+    found = list(findings())
     if as_json:
         console.print_json([dataclasses.asdict(finding) for finding in found])
     else:
         for finding in found:
             mark = "[green]ok[/green]     " if finding.ok else "[red]missing[/red]"
-            console.out.print(f"{mark} {finding.name}: {console.escaped(finding.detail)}", highlight=False, soft_wrap=True)
+            console.out.print(
+                f"{mark} {finding.name}: {console.escaped(finding.detail)}", highlight=False, soft_wrap=True
+            )
             if not finding.ok:
                 console.out.print(f"        → {finding.remedy}", highlight=False)
     if not all(finding.ok for finding in found):
@@ -66,9 +68,8 @@ def migrate(as_json: bool = console.json_option()) -> None:
     from orchestration.runtime import services
 
     home = Home.from_environment()
-    with home.lock():
-        services.start_stores(home)
-        revision = services.migrate(home)
+    services.start_stores(home)
+    revision = services.migrate(home)
     console.print_json({"revision": revision}) if as_json else console.out.print(f"schema at revision {revision}")
 
 
@@ -77,12 +78,8 @@ def _show(home: Home, as_json: bool) -> None:
 
     lines = services.status(home)
     if as_json:
-        console.print_json([dataclasses.asdict(line) for line in lines])
+        console.print_json([dataclasses.asdict(line) | {"state": line.state} for line in lines])
     else:
-        rows = [
-            [line.name, "running" if line.healthy else "not answering" if line.pid else "stopped", line.address or ""]
-            for line in lines
-        ]
-        console.table(None, ["service", "state", "address"], rows)
-    if any(line.pid and not line.healthy for line in lines):
+        console.table(None, ["service", "state", "address"], [[line.name, line.state, line.address] for line in lines])
+    if any(line.started and not line.healthy for line in lines):
         raise typer.Exit(console.NOT_READY)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from orchestration.runtime import postgres, redis
-from orchestration.runtime.home import Home
+from orchestration.runtime.home import Home, HomeUnusable
 
 NEEDED_FREE_BYTES = 2 * 1024**3
 
@@ -23,12 +23,22 @@ class Finding:
     remedy: str = ""
 
 
-def findings(home: Home) -> Iterator[Finding]:
+def findings() -> Iterator[Finding]:
     """One finding a requirement, met or not."""
     version = platform.python_version()
-    yield Finding("Python 3.11 or newer", sys.version_info >= (3, 11), version, "install a newer Python, then `make setup`")
+    yield Finding(
+        "Python 3.11 or newer", sys.version_info >= (3, 11), version, "install a newer Python, then `make setup`"
+    )
     yield _given_or_found("PostgreSQL", "DATABASE_URL", postgres.packaged_binaries)
     yield _given_or_found("Redis", "REDIS_URL", redis.server_binary)
+    try:
+        home = Home.from_environment()
+        home.secrets()
+        home.state()
+    except HomeUnusable as error:
+        yield Finding("RAPPORT_HOME is usable", False, str(error), "see the reason above")
+        return
+    yield Finding("RAPPORT_HOME is usable", True, str(home.path))
     free = shutil.disk_usage(home.path).free
     yield Finding(
         "disk space",
@@ -36,8 +46,6 @@ def findings(home: Home) -> Iterator[Finding]:
         f"{free / 1024**3:.1f} GiB free in {home.path}",
         "free at least 2 GiB, or point RAPPORT_HOME at another disk",
     )
-    writable = os.access(home.path, os.W_OK)
-    yield Finding("RAPPORT_HOME is writable", writable, str(home.path), "choose a folder of yours with RAPPORT_HOME")
 
 
 def _given_or_found(name: str, variable: str, find: Callable[[], object]) -> Finding:

@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from orchestration.runtime.home import Home
+from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.postgres import EmbeddedPostgres
 from orchestration.runtime.redis import EmbeddedRedis
 
-DATABASE_ROLES = ("app", "worker", "etl_read")
+
+class SettingUnusable(Exception):
+    """A variable of the environment has a value that cannot work; the text names it."""
+
+
+def read_env_file() -> None:
+    """Adds to the environment what the file `.env` beside the project sets (RAPPORT_ENV_FILE names another).
+
+    Lines are NAME=value, quotes around the value optional; what is set already wins. Raises SettingUnusable.
+    """
+    file = Path(os.environ.get("RAPPORT_ENV_FILE") or PROJECT_ROOT / ".env")
+    if not file.is_file():
+        return
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise SettingUnusable(f"{file}, line {number}: not NAME=value")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        if value:
+            os.environ.setdefault(name.strip(), value)
 
 
 def admin_database_url(home: Home) -> str:
-    """The URL of a role that may create roles and tables: DATABASE_URL, else the embedded server's."""
+    """The URL of a role that may create roles and tables: DATABASE_URL, else the embedded server's.
+
+    Raises SettingUnusable for a DATABASE_URL that names no PostgreSQL database.
+    """
     given = os.environ.get("DATABASE_URL")
-    return given or EmbeddedPostgres(home).url("postgres", "postgres_admin")
+    if not given:
+        return EmbeddedPostgres(home).url("postgres", "postgres_admin")
+    parts = urlsplit(given)
+    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        raise SettingUnusable("DATABASE_URL must look like postgresql://user:password@host:port/database")
+    return urlunsplit(parts._replace(scheme="postgresql"))
 
 
 def role_url(admin_url: str, role: str, password: str) -> str:

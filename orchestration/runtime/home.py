@@ -29,8 +29,15 @@ SECRET_NAMES = (
 )
 
 
+_held: set[Path] = set()
+
+
 class HomeLocked(Exception):
     """Another rapport command is changing this RAPPORT_HOME."""
+
+
+class HomeUnusable(Exception):
+    """A file or folder of RAPPORT_HOME cannot be read or written; the text names it and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,21 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        """The folder RAPPORT_HOME names, else `.rapport` beside the project; made if missing, private to its owner."""
+        """The folder RAPPORT_HOME names, else `.rapport` beside the project; made if missing, closed to other users.
+
+        Made by root it lets others pass through (not look in): PostgreSQL runs as one of them. Raises HomeUnusable.
+        """
         path = Path(os.environ.get("RAPPORT_HOME") or PROJECT_ROOT / ".rapport").expanduser().resolve()
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        except OSError as error:
+            raise HomeUnusable(
+                f"{path} cannot be made ({error.strerror}); name a folder of yours in RAPPORT_HOME"
+            ) from error
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise HomeUnusable(f"{path} is not writable by this user; name a folder of yours in RAPPORT_HOME")
         return cls(path)
 
     @property
@@ -73,9 +92,16 @@ class Home:
         return f"sqlite:///{self.path / 'mlflow' / 'mlflow.db'}"
 
     def secrets(self) -> dict[str, str]:
-        """The installation's generated secrets by name, made at first use; the file is readable by its owner alone."""
+        """The installation's generated secrets by name, made at first use; the file is readable by its owner alone.
+
+        Raises HomeUnusable when they are lost: new ones would not open the databases made with the old.
+        """
         file = self.path / "secrets.json"
-        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        known: dict[str, str] = _read(
+            file, "put back a copy of it: it holds the passwords of this installation's databases"
+        )
+        if not known and {"postgres_port", "redis_port"} & self.state().keys():
+            raise HomeUnusable(f"{file} is missing; put back a copy of it, or begin with another RAPPORT_HOME")
         missing = [name for name in SECRET_NAMES if name not in known]
         if missing:
             known |= {name: secrets.token_urlsafe(24) for name in missing}
@@ -84,29 +110,68 @@ class Home:
 
     def state(self) -> dict[str, Any]:
         """What runs where: ports and process ids by name. Empty when nothing was ever started."""
-        file = self.path / "state.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return _read(self.path / "state.json", "remove it, then `rapport down` stops what still runs")
 
     def remember(self, **changes: Any) -> None:
         write_atomically(self.path / "state.json", json.dumps(self.state() | changes, indent=1))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for a change of what runs. Raises HomeLocked when another command holds it."""
-        with (self.path / "lock").open("w") as handle:
+        """Holds the folder for a change of what runs; within it, again changes nothing.
+
+        Raises HomeLocked when another command holds it.
+        """
+        if self.path in _held:
+            yield
+            return
+        try:
+            handle = (self.path / "lock").open("w")
+        except OSError as error:
+            raise HomeUnusable(f"{self.path / 'lock'} cannot be written ({error.strerror})") from error
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise HomeLocked(f"another rapport command is starting or stopping services in {self.path}") from error
-            yield
+                raise HomeLocked(
+                    f"another rapport command is changing what runs in {self.path}; try again when it is done"
+                ) from error
+            _held.add(self.path)
+            try:
+                yield
+            finally:
+                _held.discard(self.path)
 
 
 def write_atomically(file: Path, text: str, mode: int = 0o644) -> None:
-    """Replaces the file whole, so that a reader or a crash sees the old text or the new."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    os.chmod(name, mode)
-    os.replace(name, file)
+    """Replaces the file whole, so that a reader or a crash sees the old text or the new. Raises HomeUnusable."""
+    name = None
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, mode)
+        os.replace(name, file)
+    except BaseException as error:
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        if isinstance(error, OSError):
+            raise HomeUnusable(f"{file} cannot be written ({error.strerror})") from error
+        raise
+
+
+def _read(file: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in the file, empty when there is no file."""
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise HomeUnusable(f"{file} cannot be read ({error.strerror}) by this user") from error
+    except ValueError as error:
+        raise HomeUnusable(f"{file} is damaged (not JSON); {remedy}") from error
+    if not isinstance(found, dict):
+        raise HomeUnusable(f"{file} is damaged (not a JSON object); {remedy}")
+    return found

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 
 
 def is_free(port: int) -> bool:
@@ -14,10 +15,13 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(preferred: int) -> int:
-    """The preferred loopback port if it is free, else one the system picks."""
-    if is_free(preferred):
+def free_port(preferred: int, taken: Collection[int] = ()) -> int:
+    """The preferred loopback port if it is free and not in `taken`, else one the system picks."""
+    if preferred not in taken and is_free(preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port

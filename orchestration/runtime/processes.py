@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import psutil
 
 from orchestration.runtime.environment import process_environment
 from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.ports import free_port, is_free
+from orchestration.runtime.process_table import MARK, kill, marked
 
 PROCFILE = PROJECT_ROOT / "deploy" / "Procfile"
 # Where each server is asked whether it is well, and the port it gets unless somebody else holds it.
@@ -30,7 +34,9 @@ HEALTH = {
     "dagster": (3070, "/server_info"),
 }
 STOP_SECONDS = 15.0
+CHILDREN_SECONDS = 3.0
 START_SECONDS = 90.0
+LOG_BYTES = 20_000_000
 
 
 class ProcessFailed(Exception):
@@ -39,10 +45,21 @@ class ProcessFailed(Exception):
 
 @dataclass(frozen=True)
 class Status:
+    """`started`: it was started and not stopped since, so it ought to be healthy."""
+
     name: str
     pid: int | None
     address: str | None
     healthy: bool
+    started: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.healthy:
+            return "running"
+        if self.pid is not None:
+            return "not answering"
+        return "ended" if self.started else "stopped"
 
 
 def names() -> list[str]:
@@ -50,29 +67,42 @@ def names() -> list[str]:
 
 
 def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] | None = None) -> None:
-    """Starts those that do not run; returns at once. `wait_healthy` says when they can be used."""
+    """Starts those that do not run; returns at once. `wait_healthy` says when they can be used.
+
+    What runs already is left alone, unless an address or secret it was started with has changed: it is started anew.
+    `extra_environment` is remembered for later starts.
+    """
     commands = _commands()
-    ports: dict[str, int] = dict(home.state().get("ports", {}))
-    running: dict[str, list[float]] = dict(home.state().get("processes", {}))
-    wanted = [name for name in wanted if find(home, name) is None]
-    for name in wanted:
-        if name in HEALTH and not (name in ports and is_free(ports[name])):
-            ports[name] = free_port(HEALTH[name][0])
-    home.remember(ports=ports)
-    environment = os.environ | process_environment(home) | (extra_environment or {})
-    environment |= {f"{name.upper()}_PORT": str(port) for name, port in ports.items()}
-    environment |= {"MLFLOW_ARTIFACTS": str(home.path / "mlflow" / "artifacts"), "PYTHONUNBUFFERED": "1"}
-    (home.path / "mlflow").mkdir(exist_ok=True)
-    home.logs.mkdir(parents=True, exist_ok=True)
+    wanted = list(wanted)
+    for folder in (home.logs, home.path / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True)
+    extra = home.state().get("extra_environment", {}) | (extra_environment or {})
+    home.remember(ports=_ports(home, wanted), extra_environment=extra)
+    settings = process_environment(home)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    known: dict[str, list[Any]] = home.state().get("processes", {})
+    outdated = [name for name in commands if find(home, name) is not None and known[name][2:] != [digest]]
+    stop(home, outdated)
+    wanted = [name for name in commands if name in {*wanted, *outdated} and find(home, name) is None]
+    # Orphans of processes that were killed hold their ports and queues.
+    kill(process for name, process in marked(home.path).values() if name in wanted)
+    environment = os.environ | settings | extra | _process_settings(home)
     for name in wanted:
         words = [_substitute(word, environment) for word in shlex.split(commands[name])]
         words[0] = sys.executable if words[0] == "python" else words[0]
-        with (home.logs / f"{name}.log").open("ab") as log:
+        with _log(home, name) as log:
             process = subprocess.Popen(
-                words, cwd=PROJECT_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                words,
+                cwd=PROJECT_ROOT,
+                env=environment | {MARK: name},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
             )
-        running[name] = [process.pid, psutil.Process(process.pid).create_time()]
-        home.remember(processes=running)
+        known = known | {name: [process.pid, psutil.Process(process.pid).create_time(), digest]}
+        home.remember(processes=known)
 
 
 def wait_healthy(home: Home, wanted: Iterable[str], on_ready: Callable[[str], None] = lambda name: None) -> None:
@@ -86,7 +116,7 @@ def wait_healthy(home: Home, wanted: Iterable[str], on_ready: Callable[[str], No
                 waiting.remove(name)
                 on_ready(name)
             elif current.pid is None:
-                raise ProcessFailed(f"{name} ended; see {home.logs / f'{name}.log'}")
+                raise ProcessFailed(f"{name} ended; see {home.logs / f'{name}.log'}: {_last_line(home, name)}")
         if waiting and time.monotonic() > deadline:
             raise ProcessFailed(f"{', '.join(waiting)} did not answer in {START_SECONDS:.0f} s; see {home.logs}")
         time.sleep(0.1)
@@ -96,23 +126,27 @@ def status(home: Home, name: str) -> Status:
     process = find(home, name)
     address = _address(home, name)
     healthy = process is not None and (address is None or _answers(address + HEALTH[name][1]))
-    return Status(name, process.pid if process else None, address, healthy)
+    started = name in home.state().get("processes", {})
+    return Status(name, process.pid if process else None, address, healthy, started)
 
 
 def stop(home: Home, wanted: Iterable[str]) -> list[str]:
     """The names of those that ran; they and all their children are gone. SIGTERM first, SIGKILL after STOP_SECONDS."""
-    stopping = {name: process for name in wanted if (process := find(home, name)) is not None}
-    families = {name: [process, *process.children(recursive=True)] for name, process in stopping.items()}
-    for process in stopping.values():
-        _signal_group(process, signal.SIGTERM)
-    everyone = [process for family in families.values() for process in family]
-    _, alive = psutil.wait_procs(everyone, timeout=STOP_SECONDS)
-    for process in alive:
-        _signal_group(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    wanted = set(wanted)
+    if not wanted:
+        return []
+    family = {pid: (name, process) for pid, (name, process) in marked(home.path).items() if name in wanted}
+    leaders = [process for name in wanted if (process := find(home, name)) is not None]
+    for process in leaders:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    # Children end with their leader; those that would not, and orphans of a leader that was killed, end after it.
+    psutil.wait_procs(leaders, timeout=STOP_SECONDS)
+    psutil.wait_procs([process for _, process in family.values()], timeout=CHILDREN_SECONDS)
+    kill(process for name, process in marked(home.path).values() if name in wanted)
     running = home.state().get("processes", {})
-    home.remember(processes={name: entry for name, entry in running.items() if name not in stopping})
-    return list(stopping)
+    home.remember(processes={name: entry for name, entry in running.items() if name not in wanted})
+    return [name for name in names() if name in {name for name, _ in family.values()}]
 
 
 def find(home: Home, name: str) -> psutil.Process | None:
@@ -120,7 +154,7 @@ def find(home: Home, name: str) -> psutil.Process | None:
     entry = home.state().get("processes", {}).get(name)
     if entry is None:
         return None
-    pid, created = entry
+    pid, created = entry[:2]
     try:
         process = psutil.Process(int(pid))
         if abs(process.create_time() - created) > 1 or process.status() == psutil.STATUS_ZOMBIE:
@@ -152,8 +186,35 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _signal_group(process: psutil.Process, number: int) -> None:
-    try:
-        os.killpg(os.getpgid(process.pid), number)
-    except ProcessLookupError:
-        return
+def _ports(home: Home, wanted: Collection[str]) -> dict[str, int]:
+    """A port for each server that runs or is wanted: the one it has or had, unless somebody else holds that now."""
+    ports: dict[str, int] = dict(home.state().get("ports", {}))
+    for name, (default, _) in HEALTH.items():
+        if name not in wanted or find(home, name) is not None:
+            continue
+        if name not in ports or not is_free(ports[name]):
+            others = [port for other, port in ports.items() if other != name]
+            ports[name] = free_port(default, others)
+    return ports
+
+
+def _process_settings(home: Home) -> dict[str, str]:
+    """What the Procfile's lines refer to, beside the settings."""
+    ports = {f"{name.upper()}_PORT": str(port) for name, port in home.state().get("ports", {}).items()}
+    return ports | {"MLFLOW_ARTIFACTS": str(home.path / "mlflow" / "artifacts"), "PYTHONUNBUFFERED": "1"}
+
+
+def _log(home: Home, name: str) -> IO[bytes]:
+    """The process's log, open at its end; one that has grown large is put aside first, in place of the last so."""
+    file = home.logs / f"{name}.log"
+    if file.exists() and file.stat().st_size > LOG_BYTES:
+        file.replace(file.with_suffix(".log.1"))
+    return file.open("ab")
+
+
+def _last_line(home: Home, name: str) -> str:
+    with (home.logs / f"{name}.log").open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 4096))
+        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "(nothing)"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from orchestration.runtime.home import Home, write_atomically
 from orchestration.runtime.ports import free_port
+from orchestration.runtime.process_table import kill, process_at, servers_in, works_in
 
 DEFAULT_PORT = 63790
+PROGRAMS = ("redis", "valkey")
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 
@@ -28,7 +32,10 @@ class EmbeddedRedis:
     home: Home
 
     def start(self) -> int:
-        """The loopback port of the running server, started if it was not. Its data survive a restart."""
+        """The loopback port of the running server, started if it was not. Its data survive a restart.
+
+        Raises RedisUnavailable, HomeUnusable.
+        """
         port = self.port()
         if port is not None:
             return port
@@ -36,8 +43,8 @@ class EmbeddedRedis:
         folder = self.home.redis
         folder.mkdir(parents=True, exist_ok=True)
         self.home.logs.mkdir(parents=True, exist_ok=True)
+        kill(servers_in(folder, PROGRAMS))  # one that does not answer, or that a killed command never wrote down
         port = free_port(self.home.state().get("redis_port", DEFAULT_PORT))
-        config = folder / "redis.conf"
         lines = [
             "bind 127.0.0.1",
             f"port {port}",
@@ -48,46 +55,67 @@ class EmbeddedRedis:
             "maxmemory-policy noeviction",
             "daemonize no",
         ]
-        write_atomically(config, "\n".join(lines) + "\n", mode=0o600)
-        with (self.home.logs / "redis.log").open("ab") as log:
+        write_atomically(folder / "redis.conf", "\n".join(lines) + "\n", mode=0o600)
+        log_file = self.home.logs / "redis.log"
+        with log_file.open("ab") as log:
             server = subprocess.Popen(
-                [str(binary), str(config)], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [str(binary), "redis.conf"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
             )
-        deadline = time.monotonic() + 20
-        while not _answers(port):
+        write_atomically(folder / "pid", f"{server.pid}\n")
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(port):
             if server.poll() is not None or time.monotonic() > deadline:
-                raise RedisUnavailable(f"Redis did not start; see {self.home.logs / 'redis.log'}")
+                raise RedisUnavailable(f"Redis did not start; see {log_file}")
             time.sleep(0.02)
-        (folder / "pid").write_text(f"{server.pid}\n")
-        self.home.remember(redis_port=port)
+        self.home.remember(redis_port=port, redis_started=True)
         return port
 
     def stop(self) -> bool:
-        """Whether a server was running; it no longer is."""
-        if self.port() is None:
-            return False
-        pid = int((self.home.redis / "pid").read_text())
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _is_redis(pid):
-            if time.monotonic() > deadline:
-                raise RedisUnavailable(f"Redis (process {pid}) did not stop within {STOP_SECONDS:.0f} s")
-            time.sleep(0.02)
-        return True
+        """Whether a server was running; it no longer is. What it was told is on disk."""
+        self.home.remember(redis_started=False)
+        running = servers_in(self.home.redis, PROGRAMS)
+        for process in running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, alive = psutil.wait_procs(running, timeout=STOP_SECONDS)
+        kill(alive)
+        return bool(running)
 
     def port(self) -> int | None:
-        """The port of the running server, None when it does not run."""
-        pid_file = self.home.redis / "pid"
-        if not pid_file.exists() or not _is_redis(int(pid_file.read_text())):
+        """The port of the running server, None when it does not run or does not answer."""
+        process = process_at(self.home.redis / "pid")
+        if process is None or not works_in(process, self.home.redis):
             return None
         port = self.home.state().get("redis_port")
-        return port if port is not None and _answers(port) else None
+        return port if port is not None and self._answers(port) else None
 
     def url(self, database: int = 0) -> str:
         port = self.port()
         if port is None:
             raise RedisUnavailable("Redis is not running; start it with `rapport up`")
         return f"redis://:{self.home.secrets()['redis']}@127.0.0.1:{port}/{database}"
+
+    def _answers(self, port: int) -> bool:
+        """Whether our server listens there and has loaded its data: it knows our password."""
+        question = f"AUTH {self.home.secrets()['redis']}\r\nPING\r\n".encode()
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+                connection.sendall(question)
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    part = connection.recv(1024)
+                    if not part:
+                        return False
+                    answer += part
+        except OSError:
+            return False
+        return answer.startswith(b"+OK\r\n+PONG")
 
 
 def server_binary() -> Path:
@@ -101,21 +129,3 @@ def server_binary() -> Path:
         if packaged.exists():
             return packaged
     raise RedisUnavailable("no redis-server or valkey-server on PATH; install one or set REDIS_URL")
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def _is_redis(pid: int) -> bool:
-    """Whether the process lives and is a server of ours, not a later process that got the same number."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z" and (b"redis" in command or b"valkey" in command)

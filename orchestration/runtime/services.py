@@ -14,27 +14,50 @@ from orchestration.runtime.redis import EmbeddedRedis
 Report = Callable[[str], None]
 
 
+class StoreUnreachable(Exception):
+    """The server that DATABASE_URL or REDIS_URL names cannot be used; the text says which and why."""
+
+
 def start_stores(home: Home, report: Report = lambda line: None) -> None:
-    """PostgreSQL and Redis answer and the schema is the newest; those that DATABASE_URL and REDIS_URL name are not started."""
-    if not os.environ.get("DATABASE_URL"):
-        report(f"PostgreSQL on port {EmbeddedPostgres(home).start()}")
-    if not os.environ.get("REDIS_URL"):
-        report(f"Redis on port {EmbeddedRedis(home).start()}")
-    report(f"schema at revision {migrate(home)}")
+    """PostgreSQL and Redis answer and the schema is the newest. Servers that DATABASE_URL and REDIS_URL name are used.
+
+    Raises HomeLocked, PostgresUnavailable, RedisUnavailable, StoreUnreachable.
+    """
+    with home.lock():
+        if os.environ.get("DATABASE_URL"):
+            report("PostgreSQL as DATABASE_URL says")
+        else:
+            report(f"PostgreSQL on port {EmbeddedPostgres(home).start()}")
+        if os.environ.get("REDIS_URL"):
+            if not _redis_answers():
+                raise StoreUnreachable("REDIS_URL: no Redis answers there")
+            report("Redis as REDIS_URL says")
+        else:
+            report(f"Redis on port {EmbeddedRedis(home).start()}")
+        report(f"schema at revision {migrate(home)}")
 
 
 def migrate(home: Home) -> str:
-    """The revision the operational database is at afterwards: the newest."""
+    """The revision the operational database is at afterwards: the newest. Raises StoreUnreachable."""
+    from sqlalchemy.exc import DBAPIError
+
     from serving.migrations import service
 
     admin = admin_database_url(home)
-    service.create_database(admin)
     secrets = home.secrets()
-    return service.migrate(admin, {role: secrets[f"postgres_{role}"] for role in service.LOGIN_ROLES})
+    try:
+        service.create_database(admin)
+        return service.migrate(admin, {role: secrets[f"postgres_{role}"] for role in service.LOGIN_ROLES})
+    except DBAPIError as error:
+        where = "DATABASE_URL" if os.environ.get("DATABASE_URL") else "PostgreSQL"
+        raise StoreUnreachable(f"{where}: {str(error.orig).splitlines()[0]}") from error
 
 
 def up(home: Home, wanted: Iterable[str] | None = None, report: Report = lambda line: None) -> list[processes.Status]:
-    """Everything wanted (default: all) runs and answers. What ran already is left alone."""
+    """Everything wanted (default: all) runs and answers. What ran already is left alone if its addresses still hold.
+
+    Raises what `start_stores` does, and ProcessFailed.
+    """
     chosen = list(wanted) if wanted is not None else processes.names()
     start_stores(home, report)
     processes.start(home, chosen)
@@ -43,25 +66,51 @@ def up(home: Home, wanted: Iterable[str] | None = None, report: Report = lambda 
 
 
 def down(home: Home) -> list[str]:
-    """The names of what was stopped."""
+    """The names of what was stopped. Embedded servers stop too when DATABASE_URL or REDIS_URL have been set since."""
     stopped = processes.stop(home, processes.names())
-    if not os.environ.get("REDIS_URL") and EmbeddedRedis(home).stop():
+    if EmbeddedRedis(home).stop():
         stopped.append("redis")
-    if not os.environ.get("DATABASE_URL") and EmbeddedPostgres(home).stop():
+    if EmbeddedPostgres(home).stop():
         stopped.append("postgres")
     return stopped
 
 
 def status(home: Home) -> list[processes.Status]:
     """One line a service, the databases first."""
-    lines = []
-    for name, given, port in (
-        ("postgres", "DATABASE_URL", EmbeddedPostgres(home).port),
-        ("redis", "REDIS_URL", EmbeddedRedis(home).port),
-    ):
-        if os.environ.get(given):
-            lines.append(processes.Status(name, None, f"as {given} says", True))
-        else:
-            found = port()
-            lines.append(processes.Status(name, None, f"127.0.0.1:{found}" if found else None, found is not None))
-    return lines + [processes.status(home, name) for name in processes.names()]
+    return [_postgres_status(home), _redis_status(home), *(processes.status(home, name) for name in processes.names())]
+
+
+def _postgres_status(home: Home) -> processes.Status:
+    if os.environ.get("DATABASE_URL"):
+        return processes.Status("postgres", None, "as DATABASE_URL says", _postgres_answers(), True)
+    port = EmbeddedPostgres(home).port()
+    started = bool(home.state().get("postgres_started"))
+    return processes.Status("postgres", None, f"127.0.0.1:{port}" if port else None, port is not None, started)
+
+
+def _redis_status(home: Home) -> processes.Status:
+    if os.environ.get("REDIS_URL"):
+        return processes.Status("redis", None, "as REDIS_URL says", _redis_answers(), True)
+    port = EmbeddedRedis(home).port()
+    started = bool(home.state().get("redis_started"))
+    return processes.Status("redis", None, f"127.0.0.1:{port}" if port else None, port is not None, started)
+
+
+def _postgres_answers() -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=3).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _redis_answers() -> bool:
+    import redis
+
+    try:
+        with redis.Redis.from_url(os.environ["REDIS_URL"], socket_connect_timeout=3, socket_timeout=3) as client:
+            return bool(client.ping())
+    except (redis.RedisError, ValueError, OSError):
+        return False
