@@ -35,9 +35,8 @@ class TestCreateTenant:
         with pytest.raises(TenantExists):
             create_tenant(database.admin, "taken", "Second", "second@example.com")
         with psycopg.connect(database.admin) as connection:
-            assert connection.execute("SELECT count(*) FROM users WHERE email = 'second@example.com'").fetchone() == (
-                0,
-            )
+            found = connection.execute("SELECT id FROM users WHERE email = 'second@example.com'").fetchall()
+        assert found == []
 
     @pytest.mark.parametrize(
         ("field", "values"),
