@@ -114,11 +114,11 @@ def plan_campaign(
 
     Raises: CampaignHasNoSegment, CampaignHasNoNumber.
     """
-    campaign = session.get_one(Campaign, campaign_id)
+    tenant_id = session.info[TENANT]
+    campaign = session.get_one(Campaign, (tenant_id, campaign_id))
     if campaign.segment_id is None:
         raise CampaignHasNoSegment
-    tenant_id = session.info[TENANT]
-    segment = session.get_one(Segment, campaign.segment_id)
+    segment = session.get_one(Segment, (tenant_id, campaign.segment_id))
     tenant = session.get_one(Tenant, tenant_id)
     configured = configured or settings()
     cap = int(tenant.settings.get("marketing_cap_per_7_days", configured.marketing_cap_per_7_days))

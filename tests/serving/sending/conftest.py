@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import json
@@ -60,6 +61,10 @@ def cloud_api() -> Iterator[CloudApi]:
                 200, {"messages": [{"id": f"wamid.{next(_wamids)}", "message_status": "accepted"}]}
             )  # fmt: skip
             sent = json.dumps(content).encode()
+            with contextlib.suppress(ConnectionError):  # the sender was killed meanwhile
+                self._reply(status, sent)
+
+        def _reply(self, status: int, sent: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(sent)))
