@@ -57,7 +57,6 @@ def track_changes(ingested: Mapping[str, Sequence[str]]) -> None:
         op.execute(f"CREATE TRIGGER mark_changed BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION mark_changed()")
         columns = ", ".join(f'"{column["name"]}"' for column in inspector.get_columns(table) if column["name"] not in hidden)
         op.execute(f"GRANT SELECT ({columns}) ON {table} TO etl_read")
-    op.execute("GRANT SELECT (id, slug, timezone, backfilled_until, settings) ON tenants TO etl_read")
 
 
 def look_ups() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from serving.models.base import Base, TenantRow, Timestamp
+from serving.models.base import Base, Ingested, TenantRow, Timestamp
 
 
-class Tenant(Base):
+class Tenant(Ingested, Base):
     """One business. `timezone` is the zone of its people who have none of their own."""
 
     __tablename__ = "tenants"
@@ -24,7 +24,6 @@ class Tenant(Base):
     backfilled_until: Mapped[Timestamp | None]
     settings: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
-    updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
 
 
 class TenantUser(TenantRow, Base):

@@ -22,16 +22,18 @@ class Contract:
     no negative number."""
 
     required: tuple[str, ...] = ()
+    keys: tuple[str, ...] = KEYS
     allowed: dict[str, list[str]] = field(default_factory=dict)
     past: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
-        return list(dict.fromkeys([*KEYS, *self.required, *self.allowed, *self.past, *self.positive]))
+        return list(dict.fromkeys([*self.keys, *self.required, *self.allowed, *self.past, *self.positive]))
 
 
 CONTRACTS: dict[str, Contract] = {
+    "tenants": Contract(keys=("id",), required=("slug", "timezone")),
     "campaigns": Contract(
         required=("name",),
         allowed={"conversion_event": ["order", "redemption"], "type": ["broadcast", "drip", "nurture", "followup"]},
@@ -128,7 +130,7 @@ def _expectations(contract: Contract, now: dt.datetime) -> list[Any]:
     import pandas as pd
 
     latest = pd.Timestamp(now + CLOCK_SKEW)
-    required = [*KEYS, *contract.required]
+    required = [*contract.keys, *contract.required]
     return [
         *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in required),
         *(

@@ -14,6 +14,7 @@ down_revision = None
 
 # The columns ingest reads: neither names, addresses nor phone numbers of people leave the operational database.
 INGESTED = {
+    "tenants": ["name", "domain", "plan", "billing_customer_id"],
     "campaigns": [],
     "contacts": ["phone", "name", "email"],
     "consents": [],
@@ -54,9 +55,11 @@ def create_tables() -> None:
         sa.Column('settings', postgresql.JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+        sa.Column('changed_xid', Xid8(), server_default=sa.text('pg_current_xact_id()'), nullable=False),
         sa.PrimaryKeyConstraint('id', name=op.f('pk_tenants')),
         sa.UniqueConstraint('slug', name=op.f('uq_tenants_slug'))
     )
+    op.create_index(op.f('ix_tenants_changed_xid'), 'tenants', ['changed_xid'], unique=False)
     op.create_table('users',
         sa.Column('id', sa.Uuid(), server_default=sa.text('gen_random_uuid()'), nullable=False),
         sa.Column('username', sa.Text(), nullable=False),

@@ -1,0 +1,1 @@
+select tenant_id, slug, timezone from {{ ref('stg_operational__tenants') }}

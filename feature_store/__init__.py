@@ -1,0 +1,1 @@
+"""What the models may know about a contact, and when they knew it."""

@@ -1,0 +1,81 @@
+"""Features made at the moment of use, by the same code at fit and at predict: ages of stored moments, and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MICROSECONDS_A_DAY = 86_400_000_000
+MISSING_MOMENT = np.iinfo(np.int64).min
+# Quarter of the local day (hour // 6) -> the feature that counts signs of life in it.
+QUARTERS = ("active_night_90d", "active_morning_90d", "active_afternoon_90d", "active_evening_90d")
+
+
+@dataclass(frozen=True)
+class OnDemandFeature:
+    """`needs` names the stored features it is made of; every one may also look at the moment of use."""
+
+    name: str
+    description: str
+    unit: str
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Use:
+    """The moment of use. `at` is microseconds since the epoch (UTC), `hour` (with its fraction) and `weekday` (Monday 0)
+    are the tenant's local clock; each an array of one value a row, or of one value for all rows."""
+
+    at: NDArray[np.int64]
+    hour: NDArray[np.float64]
+    weekday: NDArray[np.float64]
+
+
+AGES = {
+    "days_since_last_sent": "last_sent_at",
+    "days_since_last_read": "last_read_at",
+    "days_since_last_inbound": "last_inbound_at",
+    "days_since_last_order": "last_order_at",
+    "tenure_days": "first_known_at",
+}
+ON_DEMAND: dict[str, OnDemandFeature] = {
+    feature.name: feature
+    for feature in (
+        *(OnDemandFeature(name, f"Time since `{moment}`.", "days", (moment,)) for name, moment in AGES.items()),
+        OnDemandFeature("send_hour_sin", "Sine of the hour of use on the tenant's clock, one turn a day.", "[-1, 1]"),
+        OnDemandFeature("send_hour_cos", "Cosine of the hour of use on the tenant's clock, one turn a day.", "[-1, 1]"),
+        OnDemandFeature("send_weekday", "Day of the week of use on the tenant's clock, Monday 0.", "0-6"),
+        OnDemandFeature(
+            "preferred_hour_share",
+            "Share of the contact's signs of life that fell into this quarter of the local day.",
+            "rate",
+            QUARTERS,
+        ),
+    )
+}
+
+
+def on_demand(
+    name: str, numbers: Mapping[str, NDArray[np.float32]], moments: Mapping[str, NDArray[np.int64]], use: Use
+) -> NDArray[np.float64]:
+    """One value a row (or one for all); NaN where what it needs is missing."""
+    if name in AGES:
+        moment = moments[AGES[name]]
+        age = (use.at - np.where(moment == MISSING_MOMENT, 0, moment)) / MICROSECONDS_A_DAY
+        return np.where(moment == MISSING_MOMENT, np.nan, age)
+    if name == "send_hour_sin":
+        return np.sin(use.hour * (2 * np.pi / 24))
+    if name == "send_hour_cos":
+        return np.cos(use.hour * (2 * np.pi / 24))
+    if name == "send_weekday":
+        return use.weekday
+    if name == "preferred_hour_share":
+        counts = np.stack([numbers[quarter] for quarter in QUARTERS]).astype(np.float64)
+        quarter = np.broadcast_to((use.hour // 6).astype(np.int64), counts.shape[1:])
+        chosen = counts[quarter, np.arange(counts.shape[1])]
+        total = counts.sum(axis=0)
+        return np.divide(chosen, total, out=np.full_like(total, np.nan), where=total > 0)
+    raise KeyError(name)
