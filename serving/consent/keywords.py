@@ -58,7 +58,8 @@ def normalise(text: str) -> str:
     >>> normalise("  ¡Darme de BAJA!! ")
     'darme de baja'
     """
-    folded = unicodedata.normalize("NFKD", text).casefold()
+    # Turkish capitals of a dotless i are plain capitals.
+    folded = unicodedata.normalize("NFKD", text).casefold().replace("ı", "i")
     kept = "".join(" " if _separates(sign) else sign for sign in folded if not _is_accent(sign))
     return " ".join(unicodedata.normalize("NFC", kept).split())
 

@@ -30,7 +30,8 @@ def audience(database, tenant, settings):
         if not connection.execute("SELECT 1 FROM phone_numbers WHERE tenant_id = %s", (tenant_id,)).fetchone():
             database.add_number(tenant_id, uuid.uuid4().hex[:12])
         connection.execute(
-            "INSERT INTO segments (tenant_id, id, name, kind) VALUES (%s, %s, %s, 'static')", (tenant_id, segment_id, str(segment_id))
+            "INSERT INTO segments (tenant_id, id, name, kind) VALUES (%s, %s, %s, 'static')",
+            (tenant_id, segment_id, str(segment_id)),
         )
         people = [("active", "opted_in", True)] * 200 + [
             ("active", None, True), ("active", "opted_out", True), ("unreachable", "opted_in", True),
@@ -51,10 +52,12 @@ def audience(database, tenant, settings):
             if index == len(people) - 1:
                 hmac = phone_hmac(phone, settings.phone_hmac_key.get_secret_value())
                 connection.execute(
-                    "INSERT INTO unsubscribers (tenant_id, phone_hmac, reason, date) VALUES (%s, %s, 'test', now())", (tenant_id, hmac)
+                    "INSERT INTO unsubscribers (tenant_id, phone_hmac, reason, date) VALUES (%s, %s, 'test', now())",
+                    (tenant_id, hmac),
                 )
             connection.execute(
-                "INSERT INTO segment_members (tenant_id, segment_id, contact_id) VALUES (%s, %s, %s)", (tenant_id, segment_id, contact_id)
+                "INSERT INTO segment_members (tenant_id, segment_id, contact_id) VALUES (%s, %s, %s)",
+                (tenant_id, segment_id, contact_id),
             )
     return segment_id
 
@@ -85,7 +88,11 @@ class TestStart:
                 "SELECT outcome, assignment_probability, contact_id, (SELECT payload ->> 'text' FROM outbound_messages o"
                 " WHERE o.id = d.outbound_message_id) FROM decisions d WHERE campaign_id = %s", (campaign["id"],)
             ).fetchall()  # fmt: skip
-        assert Counter(row[0] for row in decided) == {"send": plan["queued"], "hold_out": plan["held_out"], "suppress": 5}
+        assert Counter(row[0] for row in decided) == {
+            "send": plan["queued"],
+            "hold_out": plan["held_out"],
+            "suppress": 5,
+        }
         assert {row[:2] for row in decided} == {("send", 0.75), ("hold_out", 0.25), ("suppress", None)}
         assert {row[3] for row in decided if row[0] == "send"} == {"Hi Ada"}
         for outcome, _, contact_id, _ in decided:
@@ -96,7 +103,9 @@ class TestStart:
     def test_planning_again_decides_nobody_twice(self, api, as_admin, campaign, opened, tenant, settings):
         api.post(f"{PATH}/{campaign['id']}/start", headers=as_admin)
         with opened.tenant(tenant.tenant_id) as session:
-            plan = plan_campaign(session, uuid.UUID(campaign["id"]), dt.datetime.now(dt.UTC), "any", configured=settings)
+            plan = plan_campaign(
+                session, uuid.UUID(campaign["id"]), dt.datetime.now(dt.UTC), "any", configured=settings
+            )
         assert (plan.eligible, plan.suppressed) == (0, {})
 
     def test_twice_is_a_conflict(self, api, as_admin, campaign):
@@ -127,7 +136,10 @@ class TestLife:
 
     def test_a_schedule_queues_for_later_and_start_moves_it_to_now(self, api, as_admin, campaign, database):
         url, later = f"{PATH}/{campaign['id']}", dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
-        assert api.post(f"{url}/schedule", json={"start_date": later.isoformat()}, headers=as_admin).json()["status"] == "scheduled"
+        assert (
+            api.post(f"{url}/schedule", json={"start_date": later.isoformat()}, headers=as_admin).json()["status"]
+            == "scheduled"
+        )
         due = "SELECT min(due_at), max(due_at) FROM outbound_messages WHERE campaign_id = %s"
         with psycopg.connect(database.admin) as connection:
             assert connection.execute(due, (campaign["id"],)).fetchone() == (later, later)
@@ -149,7 +161,15 @@ class TestLife:
         templates = api.get(f"{PATH}/templates", headers=as_admin).json()
         assert templates[0]["template_name"] == "hello"
 
-    @pytest.mark.parametrize("field", [{"tenant_id": str(uuid.uuid4())}, {"status": "running"}, {"holdout_rate": 1.0}, {"segment_id": str(uuid.uuid4())}])
+    @pytest.mark.parametrize(
+        "field",
+        [
+            {"tenant_id": str(uuid.uuid4())},
+            {"status": "running"},
+            {"holdout_rate": 1.0},
+            {"segment_id": str(uuid.uuid4())},
+        ],
+    )
     def test_what_a_body_may_not_say_is_a_422(self, api, as_admin, field):
         body = {"name": "X", "message_template": "Hi"} | field
         assert api.post(f"{PATH}/", json=body, headers=as_admin).status_code == 422

@@ -37,7 +37,12 @@ class Inbox:
         stored = 0
         for item in items:
             field_name, key = item.pop("_field"), item.pop("_key")
-            value = {"messaging_product": "whatsapp", "metadata": {"phone_number_id": self.number}, "contacts": [], key: [item]}
+            value = {
+                "messaging_product": "whatsapp",
+                "metadata": {"phone_number_id": self.number},
+                "contacts": [],
+                key: [item],
+            }
             change = {"field": field_name, "value": value}
             item |= {"_field": field_name, "_key": key}
             body = json.dumps({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]})
@@ -52,7 +57,15 @@ class Inbox:
                 stored += connection.execute(
                     "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at,"
                     " payload) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                    (self.tenant_id, row.event_key, row.kind, row.provider_number_id, row.occurred_at, received_at, row.payload),
+                    (
+                        self.tenant_id,
+                        row.event_key,
+                        row.kind,
+                        row.provider_number_id,
+                        row.occurred_at,
+                        received_at,
+                        row.payload,
+                    ),
                 ).rowcount
         return stored
 
@@ -100,7 +113,9 @@ def echo(wamid: str, to: str, at: dt.datetime = T0, body: str = "An offer") -> d
     return item | {"_field": "smb_message_echoes", "_key": "message_echoes"}
 
 
-def status(wamid: str, word: str, at: dt.datetime = T0, to: str = "999100000009", callback: str | None = None, code: int = 0) -> dict:
+def status(
+    wamid: str, word: str, at: dt.datetime = T0, to: str = "999100000009", callback: str | None = None, code: int = 0
+) -> dict:
     item = {"id": wamid, "status": word, "timestamp": stamp(at), "recipient_id": to}
     if callback:
         item["biz_opaque_callback_data"] = callback

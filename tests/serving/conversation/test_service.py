@@ -125,7 +125,9 @@ class TestProcessInbound:
         assert processed_at is not None
 
     def test_poison_costs_nobody_else_anything(self, inbox):
-        inbox.receive(text("w.1", ANNA, "hello"), text("w." + "x" * 2000, BEN, "too long an id"), text("w.2", BEN, "hi"))
+        inbox.receive(
+            text("w.1", ANNA, "hello"), text("w." + "x" * 2000, BEN, "too long an id"), text("w.2", BEN, "hi")
+        )
         with psycopg.connect(inbox.admin) as connection:
             for payload in ({"field": "messages", "value": None}, {"surprise": 1}):
                 connection.execute(
@@ -141,14 +143,18 @@ class TestProcessInbound:
     def test_what_only_the_database_refuses_is_isolated_too(self, inbox):
         inbox.receive(*(text(f"w.{index}", ANNA, "hello", T0 + index * HOUR) for index in range(9)))
         bad = order("w.bad", ANNA)
-        bad["order"]["product_items"] = [{"product_retailer_id": "x", "quantity": 2**31 - 1, "item_price": 9e12, "currency": "EUR"}]
+        bad["order"]["product_items"] = [
+            {"product_retailer_id": "x", "quantity": 2**31 - 1, "item_price": 9e12, "currency": "EUR"}
+        ]
         inbox.receive(bad)
         batch = inbox.process()
         assert (batch.applied, batch.refused) == (9, 1)
 
     def test_an_order_message_is_not_a_reply(self, inbox):
         campaign_id = inbox.add_campaign()
-        inbox.receive(echo("w.o", ANNA), status("w.o", "sent", T0, ANNA, f"campaign:{campaign_id}"), order("w.b", ANNA, T0 + HOUR))
+        inbox.receive(
+            echo("w.o", ANNA), status("w.o", "sent", T0, ANNA, f"campaign:{campaign_id}"), order("w.b", ANNA, T0 + HOUR)
+        )
         inbox.process()
         assert inbox.all("SELECT count(*) FROM replies") == [(0,)]
 

@@ -37,11 +37,20 @@ def numbers(database):
 
 def body(number: str, *wamids: str, text: str = "hello") -> bytes:
     messages = [
-        {"id": wamid, "from": "999100000031", "timestamp": "1770000000", "type": "text", "text": {"body": text}} for wamid in wamids
+        {"id": wamid, "from": "999100000031", "timestamp": "1770000000", "type": "text", "text": {"body": text}}
+        for wamid in wamids
     ]
-    value = {"messaging_product": "whatsapp", "metadata": {"phone_number_id": number}, "contacts": [], "messages": messages}
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"phone_number_id": number},
+        "contacts": [],
+        "messages": messages,
+    }
     return json.dumps(
-        {"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}]}
+        {
+            "object": "whatsapp_business_account",
+            "entry": [{"id": "1", "changes": [{"field": "messages", "value": value}]}],
+        }
     ).encode()
 
 
@@ -82,7 +91,9 @@ class TestReceive:
         assert len(stored(database, numbers[number])) == 1
 
     def test_many_at_once_for_two_tenants_keep_to_their_own(self, api, database, numbers):
-        bodies = [body(number, *(f"w.{index}.{part}" for part in range(5))) for index in range(40) for number in numbers]
+        bodies = [
+            body(number, *(f"w.{index}.{part}" for part in range(5))) for index in range(40) for number in numbers
+        ]
         with ThreadPoolExecutor(16) as pool:
             codes = {answer.status_code for answer in pool.map(lambda content: deliver(api, content), bodies)}
         assert codes == {200}
@@ -100,7 +111,9 @@ class TestReceive:
         assert int(redis.get("webhook:rejected:forged")) == before + 3
         assert stored(database, numbers[number]) == []
 
-    @pytest.mark.parametrize("content", [b"{not json", b"[]", b'{"entry": 3}', b"\xff\xfe", b'{"entry":[{"changes":[3]}]}'])
+    @pytest.mark.parametrize(
+        "content", [b"{not json", b"[]", b'{"entry": 3}', b"\xff\xfe", b'{"entry":[{"changes":[3]}]}']
+    )
     def test_a_signed_body_that_is_no_webhook_is_a_400(self, api, content):
         answer = deliver(api, content)
         assert answer.status_code == 400
