@@ -14,9 +14,10 @@ from orchestration.runtime.environment import SettingUnusable, read_env_file
 from orchestration.runtime.home import HomeLocked
 from orchestration.runtime.postgres import PostgresUnavailable
 from orchestration.runtime.redis import RedisUnavailable
+from orchestration.runtime.services import StoreUnreachable
 
 DEBUG = "--debug"
-NOT_READY = (HomeLocked, PostgresUnavailable, RedisUnavailable)
+NOT_READY = (HomeLocked, PostgresUnavailable, RedisUnavailable, StoreUnreachable)
 
 app = typer.Typer(
     name="rapport",

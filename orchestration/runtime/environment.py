@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from orchestration.runtime.home import PROJECT_ROOT, Home
+from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
 from orchestration.runtime.postgres import EmbeddedPostgres
 from orchestration.runtime.redis import EmbeddedRedis
 
@@ -96,3 +96,12 @@ def process_environment(home: Home) -> dict[str, str]:
             "GATEWAY_SIMULATOR_VERIFY_TOKEN": secrets["webhook_verify"],
         }
     return made | {name: os.environ[name] for name in made if os.environ.get(name)}
+
+
+def make_folders(home: Home) -> None:
+    """Whatever the processes expect to find in RAPPORT_HOME is there: their folders, and Dagster's instance file."""
+    for folder in (home.logs, home.dagster, home.bundles, home.warehouse.parent, home.path / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True)
+    instance = PROJECT_ROOT / "deploy" / "dagster.yaml"
+    if instance.exists():
+        write_atomically(home.dagster / "dagster.yaml", instance.read_text())

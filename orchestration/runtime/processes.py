@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import psutil
 
-from orchestration.runtime.environment import process_environment
+from orchestration.runtime.environment import make_folders, process_environment
 from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.ports import free_port, is_free
 from orchestration.runtime.process_table import MARK, kill, marked
@@ -74,8 +74,10 @@ def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] |
     """
     commands = _commands()
     wanted = list(wanted)
-    for folder in (home.logs, home.path / "mlflow"):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folders(home)
+    # Orphans of processes that were killed hold their ports and queues.
+    dead = {name for name in wanted if find(home, name) is None}
+    kill(process for name, process in marked(home.path).values() if name in dead)
     extra = home.state().get("extra_environment", {}) | (extra_environment or {})
     home.remember(ports=_ports(home, wanted), extra_environment=extra)
     settings = process_environment(home)
@@ -84,8 +86,6 @@ def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] |
     outdated = [name for name in commands if find(home, name) is not None and known[name][2:] != [digest]]
     stop(home, outdated)
     wanted = [name for name in commands if name in {*wanted, *outdated} and find(home, name) is None]
-    # Orphans of processes that were killed hold their ports and queues.
-    kill(process for name, process in marked(home.path).values() if name in wanted)
     environment = os.environ | settings | extra | _process_settings(home)
     for name in wanted:
         words = [_substitute(word, environment) for word in shlex.split(commands[name])]
@@ -107,16 +107,19 @@ def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] |
 
 def wait_healthy(home: Home, wanted: Iterable[str], on_ready: Callable[[str], None] = lambda name: None) -> None:
     """Returns when all answer. Raises ProcessFailed for one that ended or took longer than START_SECONDS."""
-    waiting = list(wanted)
+    wanted = list(wanted)
+    # A process without an address counts when it has outlived the start of those that have one.
+    waiting = sorted(wanted, key=lambda name: name not in HEALTH)
     deadline = time.monotonic() + START_SECONDS
     while waiting:
+        servers_wait = any(name in HEALTH for name in waiting)
         for name in list(waiting):
             current = status(home, name)
-            if current.healthy:
+            if current.pid is None:
+                raise ProcessFailed(f"{name} ended; see {home.logs / f'{name}.log'}: {_last_line(home, name)}")
+            if current.healthy and (name in HEALTH or not servers_wait):
                 waiting.remove(name)
                 on_ready(name)
-            elif current.pid is None:
-                raise ProcessFailed(f"{name} ended; see {home.logs / f'{name}.log'}: {_last_line(home, name)}")
         if waiting and time.monotonic() > deadline:
             raise ProcessFailed(f"{', '.join(waiting)} did not answer in {START_SECONDS:.0f} s; see {home.logs}")
         time.sleep(0.1)
@@ -201,7 +204,12 @@ def _ports(home: Home, wanted: Collection[str]) -> dict[str, int]:
 def _process_settings(home: Home) -> dict[str, str]:
     """What the Procfile's lines refer to, beside the settings."""
     ports = {f"{name.upper()}_PORT": str(port) for name, port in home.state().get("ports", {}).items()}
-    return ports | {"MLFLOW_ARTIFACTS": str(home.path / "mlflow" / "artifacts"), "PYTHONUNBUFFERED": "1"}
+    return ports | {
+        "MLFLOW_ARTIFACTS": str(home.path / "mlflow" / "artifacts"),
+        # Eight idle processes of the tracking server that run jobs nobody here gives it.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _log(home: Home, name: str) -> IO[bytes]:
