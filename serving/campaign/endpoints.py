@@ -34,7 +34,8 @@ from serving.models import Campaign
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 MOVE_PROBLEMS = problems(CampaignNotFound, CampaignStateRefused)
 SORTABLE = {
-    "created_at": Campaign.created_at, "name": Campaign.name, "status": Campaign.status, "start_date": Campaign.start_date,
+    "created_at": Campaign.created_at, "name": Campaign.name, "status": Campaign.status,
+    "start_date": Campaign.start_date,
 }  # fmt: skip
 
 

@@ -77,13 +77,15 @@ _ASSIGN = sa.text("""
         message_id = gen_random_uuid()
 """)
 _QUEUE = sa.text("""
-    INSERT INTO outbound_messages (tenant_id, id, campaign_id, contact_id, phone_number_id, purpose, payload, payload_hash, due_at)
+    INSERT INTO outbound_messages (tenant_id, id, campaign_id, contact_id, phone_number_id, purpose, payload,
+        payload_hash, due_at)
     SELECT CAST(:tenant_id AS uuid), message_id, :campaign_id, contact_id, :number_id, 'marketing', payload,
            encode(sha256(convert_to(payload::text, 'UTF8')), 'hex'), :due_at
     FROM (
         SELECT p.message_id, p.contact_id, jsonb_strip_nulls(jsonb_build_object(
             'kind', CASE WHEN k.template_name IS NULL THEN 'text' ELSE 'template' END,
-            'text', replace(replace(k.message_template, '{{name}}', coalesce(c.name, '')), '{{1}}', coalesce(c.name, '')),
+            'text', replace(replace(k.message_template, '{{name}}', coalesce(c.name, '')), '{{1}}', coalesce(c.name,
+            '')),
             'template_name', k.template_name,
             'template_language', CASE WHEN k.template_name IS NOT NULL THEN k.template_language END,
             'template_parameters', CASE WHEN k.template_name IS NOT NULL
@@ -95,9 +97,11 @@ _QUEUE = sa.text("""
     ON CONFLICT (tenant_id, campaign_id, contact_id, step) DO NOTHING
 """)
 _DECIDE = sa.text("""
-    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason, policy_version,
+    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
+        policy_version,
                            feature_snapshot_id, model_name, model_version, score, assignment_probability, decided_at)
-    SELECT CAST(:tenant_id AS uuid), :campaign_id, p.contact_id, CASE WHEN p.outcome = 'send' THEN p.message_id END, 'plan',
+    SELECT CAST(:tenant_id AS uuid), :campaign_id, p.contact_id, CASE WHEN p.outcome = 'send' THEN p.message_id END,
+        'plan',
            p.outcome, coalesce(p.reason, CASE p.outcome WHEN 'send' THEN 'eligible' ELSE 'holdout' END), :policy,
            s.feature_snapshot_id, s.model, s.model_version, s.probability,
            CASE p.outcome WHEN 'send' THEN 1 - CAST(:holdout_rate AS double precision)
@@ -109,7 +113,8 @@ _DECIDE = sa.text("""
 def plan_campaign(
     session: Session, campaign_id: uuid.UUID, now: dt.datetime, seed: int | str, *, configured: Settings | None = None
 ) -> CampaignPlan:
-    """Decides for every member of the campaign's segment who has no decision yet: a row in `decisions` for each, an outbox
+    """Decides for every member of the campaign's segment who has no decision yet: a row in `decisions` for each, an
+    outbox
     row for those to be sent to. Planning again decides nobody twice. The same seed holds out the same people.
 
     Raises: CampaignHasNoSegment, CampaignHasNoNumber.

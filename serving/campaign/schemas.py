@@ -124,7 +124,8 @@ class CampaignStarted(BaseModel):
 
 
 class CampaignStats(BaseModel):
-    """People and messages of one campaign up to now. Rates are shares in [0, 1], null where there is nothing to divide by:
+    """People and messages of one campaign up to now. Rates are shares in [0, 1], null where there is nothing to
+    divide by:
     delivery and read of what was accepted, reply of what was read, order of what was accepted."""
 
     eligible: int

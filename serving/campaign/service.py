@@ -68,7 +68,8 @@ def update(session: Session, campaign_id: uuid.UUID, body: CampaignUpdate) -> Ca
     campaign = get(session, campaign_id, lock=True)
     values = body.model_dump(exclude_unset=True)
     required = {name for name in values if values[name] is None} & {
-        "name", "type", "message_template", "template_language", "attributes", "conversion_event", "attribution_seconds",
+        "name", "type", "message_template", "template_language", "attributes", "conversion_event",
+        "attribution_seconds",
         "holdout_rate",
     }  # fmt: skip
     if required:
@@ -136,7 +137,8 @@ def stop(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> Campaign
             )
             INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
                                    policy_version, decided_at)
-            SELECT CAST(:tenant_id AS uuid), :id, contact_id, id, 'campaign', 'suppress', 'campaign_stopped', :policy, :now
+            SELECT CAST(:tenant_id AS uuid), :id, contact_id, id, 'campaign', 'suppress', 'campaign_stopped', :policy,
+                :now
             FROM ended
         """),
         {"id": campaign_id, "tenant_id": session.info[TENANT], "now": now, "policy": POLICY_VERSION},
@@ -145,7 +147,8 @@ def stop(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> Campaign
 
 
 def schedule(
-    session: Session, campaign_id: uuid.UUID, start_date: dt.datetime, end_date: dt.datetime | None, now: dt.datetime, *,
+    session: Session, campaign_id: uuid.UUID, start_date: dt.datetime, end_date: dt.datetime | None,
+    now: dt.datetime, *,
     configured: Settings | None = None,
 ) -> Campaign:  # fmt: skip
     """The campaign with its messages queued for `start_date`, when the send path sets it running. Who it goes to is
@@ -195,7 +198,8 @@ def _make_due(session: Session, campaign_id: uuid.UUID, due_at: dt.datetime) -> 
     """Messages queued by an earlier scheduling move with the campaign."""
     session.execute(
         sa.text(
-            "UPDATE outbound_messages SET due_at = :due_at WHERE campaign_id = :id AND state = 'queued' AND due_at <> :due_at"
+            "UPDATE outbound_messages SET due_at = :due_at WHERE campaign_id = :id AND state = 'queued' AND due_at"
+            " <> :due_at"
         ),
         {"id": campaign_id, "due_at": due_at},
     )

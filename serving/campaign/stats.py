@@ -9,7 +9,8 @@ from serving.campaign.schemas import CampaignStats, TemplateRead
 from serving.models import Campaign
 
 _DECIDED = sa.text("""
-    SELECT outcome, reason, count(*) AS people FROM decisions WHERE campaign_id = :id AND stage = 'plan' GROUP BY outcome, reason
+    SELECT outcome, reason, count(*) AS people FROM decisions WHERE campaign_id = :id AND stage = 'plan' GROUP BY
+        outcome, reason
 """)
 _STATES = sa.text(
     "SELECT state, reason, count(*) AS messages FROM outbound_messages WHERE campaign_id = :id GROUP BY state, reason"
@@ -20,10 +21,12 @@ _MESSAGES = sa.text("""
     FROM messages WHERE campaign_id = :id AND direction = 'outbound'
 """)
 _REPLIES = sa.text("""
-    SELECT count(DISTINCT contact_id) AS replied, count(DISTINCT contact_id) FILTER (WHERE classification = 'unsubscribe') AS opted_out
+    SELECT count(DISTINCT contact_id) AS replied, count(DISTINCT contact_id) FILTER (WHERE classification =
+        'unsubscribe') AS opted_out
     FROM replies WHERE campaign_id = :id
 """)
-# People with an order, or a redemption, within the attribution window of their send; of the held out, of their decision.
+# People with an order, or a redemption, within the attribution window of their send; of the held out, of their
+# decision.
 _ORDERED = sa.text("""
     WITH arms AS (
         SELECT contact_id, 'sent' AS arm, min(timestamp) AS since FROM messages
@@ -36,7 +39,8 @@ _ORDERED = sa.text("""
         SELECT FROM orders AS o WHERE :event = 'order' AND o.contact_id = arms.contact_id AND o.status <> 'cancelled'
           AND o.ordered_at >= arms.since AND o.ordered_at < arms.since + make_interval(secs => :window)
         UNION ALL
-        SELECT FROM conversions AS c WHERE :event = 'redemption' AND c.campaign_id = :id AND c.contact_id = arms.contact_id
+        SELECT FROM conversions AS c WHERE :event = 'redemption' AND c.campaign_id = :id AND c.contact_id =
+            arms.contact_id
           AND c.occurred_at >= arms.since AND c.occurred_at < arms.since + make_interval(secs => :window)
     ) GROUP BY arm
 """)
@@ -76,7 +80,8 @@ def used_templates(session: Session) -> list[TemplateRead]:
     """The provider templates that campaigns name, most recent first."""
     rows = session.execute(
         sa.text("""
-            SELECT template_name, template_language, count(*) AS campaigns, max(start_date) AS last_used_at FROM campaigns
+            SELECT template_name, template_language, count(*) AS campaigns, max(start_date) AS last_used_at FROM
+                campaigns
             WHERE template_name IS NOT NULL GROUP BY 1, 2 ORDER BY max(created_at) DESC, 1, 2 LIMIT 200
         """)
     )

@@ -58,7 +58,8 @@ _QUESTION_STARTS = frozenset(
     ]
 )
 _REFUSALS = (
-    "no thanks", "no thank you", "not interested", "no interest", "not for me", "not now", "maybe later", "too expensive",
+    "no thanks", "no thank you", "not interested", "no interest", "not for me", "not now", "maybe later",
+    "too expensive",
     "don t want", "do not want", "no gracias", "no me interesa", "nao obrigado", "non merci", "pas interesse",
     "nein danke", "kein interesse", "no grazie", "non mi interessa", "nie dziekuje", "net spasibo",
 )  # fmt: skip

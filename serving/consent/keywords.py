@@ -10,7 +10,8 @@ from collections.abc import Collection
 STOP_WORDS: dict[str, tuple[str, ...]] = {
     "en": (
         "stop", "stop all", "stopall", "unsubscribe", "unsubscribe me", "cancel", "end", "quit", "opt out", "optout",
-        "opt-out", "remove me", "stop please", "please stop", "stop messaging me", "stop texting me", "no more messages",
+        "opt-out", "remove me", "stop please", "please stop", "stop messaging me", "stop texting me",
+        "no more messages",
         "do not message me", "don't message me", "leave me alone", "take me off the list",
     ),
     "es": ("parar", "alto", "baja", "darme de baja", "dar de baja", "cancelar", "detener", "no mas", "no más mensajes",

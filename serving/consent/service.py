@@ -35,7 +35,8 @@ class ConsentChange(NamedTuple):
 
 
 _RECORD = sa.text("""
-    INSERT INTO consent_events (tenant_id, contact_id, event_key, purpose, status, occurred_at, known_at, source, wording,
+    INSERT INTO consent_events (tenant_id, contact_id, event_key, purpose, status, occurred_at, known_at, source,
+        wording,
                                 language, proof)
     SELECT CAST(:tenant_id AS uuid), contact_id, event_key, purpose, status, occurred_at, known_at, source, wording,
            language, coalesce(proof, '{}'::jsonb)
@@ -72,9 +73,11 @@ _SUPPRESS_QUEUED = sa.text("""
     RETURNING o.id, o.contact_id, o.campaign_id
 """)
 _DECIDE = sa.text("""
-    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason, policy_version,
+    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
+        policy_version,
                            decided_at)
-    SELECT CAST(:tenant_id AS uuid), o.campaign_id, o.contact_id, o.id, 'consent', 'suppress', 'opted_out', :policy, :now
+    SELECT CAST(:tenant_id AS uuid), o.campaign_id, o.contact_id, o.id, 'consent', 'suppress', 'opted_out', :policy,
+        :now
     FROM outbound_messages AS o WHERE o.id = ANY(:ids)
 """)
 _HELD = sa.text("""
@@ -109,7 +112,8 @@ def record_consents(
 
 
 def _list_numbers(
-    session: Session, tenant_id: uuid.UUID, changes: Sequence[ConsentChange], contacts: list[uuid.UUID], now: dt.datetime,
+    session: Session, tenant_id: uuid.UUID, changes: Sequence[ConsentChange], contacts: list[uuid.UUID],
+    now: dt.datetime,
     phone_key: str,
 ) -> None:  # fmt: skip
     withdrew = {change.contact_id: change.source for change in changes if change.status == "opted_out"}

@@ -15,7 +15,8 @@ from serving.consent.keywords import is_opt_in, stop_language
 
 # A played voice message was read. The other words change nothing about a message's way to its reader.
 STATUS_WORDS = {
-    Status.SENT: "sent", Status.DELIVERED: "delivered", Status.READ: "read", Status.PLAYED: "read", Status.FAILED: "failed",
+    Status.SENT: "sent", Status.DELIVERED: "delivered", Status.READ: "read", Status.PLAYED: "read",
+    Status.FAILED: "failed",
 }  # fmt: skip
 OPTED_OUT_CODE = 131050
 _LONGEST_ID = 1000
@@ -158,7 +159,8 @@ def decode(
 
 
 def _decode(
-    decoded: Decoded, people: _People, event: Claimed, parsed: GatewayEvent, known_at: dt.datetime, keywords: Collection[str]
+    decoded: Decoded, people: _People, event: Claimed, parsed: GatewayEvent, known_at: dt.datetime,
+    keywords: Collection[str]
 ) -> None:  # fmt: skip
     if isinstance(parsed, DeliveryEvent):
         _decode_status(decoded, people, event, parsed, known_at)
@@ -171,13 +173,15 @@ def _decode(
         phone = parsed.recipient.e164 if parsed.recipient else None
         person = people.ref(phone, None, None, known_at, False)
         decoded.messages.append(
-            MessageRow(person, event.provider_number_id, _id(parsed.provider_id), "outbound", parsed.kind, parsed.text, None,
+            MessageRow(person, event.provider_number_id, _id(parsed.provider_id), "outbound", parsed.kind,
+            parsed.text, None,
                        None, parsed.occurred_at, known_at)
         )  # fmt: skip
 
 
 def _decode_message(
-    decoded: Decoded, people: _People, event: Claimed, parsed: InboundMessage, known_at: dt.datetime, keywords: Collection[str]
+    decoded: Decoded, people: _People, event: Claimed, parsed: InboundMessage, known_at: dt.datetime,
+    keywords: Collection[str]
 ) -> None:  # fmt: skip
     phone = parsed.sender.e164 if parsed.sender else None
     person = people.ref(phone, parsed.sender_user_id, parsed.profile_name, known_at, True)

@@ -1,4 +1,5 @@
-"""The inbox applied: claimed events become contacts, messages, statuses, replies, orders and consent, many at a time."""
+"""The inbox applied: claimed events become contacts, messages, statuses, replies, orders and consent, many at a
+time."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ def process_inbound(
     database: Database, tenant_id: uuid.UUID, now: dt.datetime, limit: int = 5000, *, phone_key: str | None = None,
     status_wait: dt.timedelta = dt.timedelta(hours=24),
 ) -> ProcessedBatch:  # fmt: skip
-    """Applies up to `limit` of the tenant's oldest unprocessed events, and the waiting statuses whose message is there now,
+    """Applies up to `limit` of the tenant's oldest unprocessed events, and the waiting statuses whose message is
+    there now,
     in one transaction. `claimed == 0` means that nothing is left to do now. One worker at a time per tenant.
 
     An event that PostgreSQL or a decoder refuses is isolated, keeps its error, and costs the others nothing.
@@ -179,7 +181,8 @@ def _stage(session: Session, decoded: Decoded) -> None:
     copies: list[tuple[str, Iterable[tuple[Any, ...]]]] = [
         ("in_people (ref, phone, user_id, name, known_at, wrote)", decoded.people),
         (
-            "in_messages (person, provider_number_id, provider_id, direction, kind, text, reply_to, media_id, occurred_at,"
+            "in_messages (person, provider_number_id, provider_id, direction, kind, text, reply_to, media_id,"
+            " occurred_at,"
             " known_at)",
             decoded.messages,
         ),

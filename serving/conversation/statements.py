@@ -1,6 +1,8 @@
-"""The SQL that applies a batch. Each statement works on all rows at once and gives the same end whatever order they came in.
+"""The SQL that applies a batch. Each statement works on all rows at once and gives the same end whatever order they
+came in.
 
-Locks are taken in one order everywhere, here and on the send path: contacts, consents, outbound messages, conversations,
+Locks are taken in one order everywhere, here and on the send path: contacts, consents, outbound messages,
+conversations,
 messages; within a table by contact.
 """
 
@@ -44,7 +46,8 @@ NEW_PEOPLE = """
 """
 # Somebody else may have added the same person meanwhile; two entries of one batch may be the same person.
 SETTLED_PEOPLE = """
-    UPDATE in_people AS p SET contact_id = c.id FROM contacts AS c WHERE p.is_new AND c.phone = p.phone AND c.id <> p.contact_id
+    UPDATE in_people AS p SET contact_id = c.id FROM contacts AS c WHERE p.is_new AND c.phone = p.phone AND c.id <>
+        p.contact_id
 """
 IDENTITIES = """
     INSERT INTO contact_identities (tenant_id, contact_id, kind, value)
@@ -73,7 +76,8 @@ PLACE_MESSAGES = """
     FROM in_people AS p WHERE p.ref = m.person
 """
 CONVERSATIONS = """
-    INSERT INTO conversations AS held (tenant_id, contact_id, phone_number_id, started_at, last_message_at, window_expires_at)
+    INSERT INTO conversations AS held (tenant_id, contact_id, phone_number_id, started_at, last_message_at,
+        window_expires_at)
     SELECT CAST(:tenant_id AS uuid), contact_id, number_id, min(occurred_at), max(occurred_at),
            max(occurred_at) FILTER (WHERE direction = 'inbound') + interval '24 hours'
     FROM in_messages GROUP BY contact_id, number_id ORDER BY contact_id, number_id
@@ -89,7 +93,8 @@ JOIN_CONVERSATIONS = """
 """
 # A status that came in the same batch is folded into the insert: one write instead of two.
 MESSAGES = """
-    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status, timestamp,
+    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status,
+        timestamp,
                           provider_id, reply_to_provider_id, media_url, error_code, known_at)
     SELECT CAST(:tenant_id AS uuid), m.id, m.contact_id, m.conversation_id, c.id, m.direction, m.kind, m.text,
            CASE WHEN m.direction = 'inbound' THEN 'delivered' ELSE coalesce(s.status, 'sent') END, m.occurred_at,
@@ -110,7 +115,8 @@ ORDERS = """
         FROM in_orders GROUP BY provider_id
     ), placed AS (
         INSERT INTO orders (tenant_id, contact_id, external_id, platform, total_cents, currency, ordered_at, known_at)
-        SELECT CAST(:tenant_id AS uuid), m.contact_id, m.provider_id, 'whatsapp', total_cents, currency, m.occurred_at, m.known_at
+        SELECT CAST(:tenant_id AS uuid), m.contact_id, m.provider_id, 'whatsapp', total_cents, currency,
+            m.occurred_at, m.known_at
         FROM carts JOIN in_messages AS m USING (provider_id)
         ON CONFLICT (tenant_id, platform, external_id) DO NOTHING RETURNING id, external_id
     )
@@ -130,7 +136,8 @@ SETTLE_SENDS = """
     WITH named AS (
         SELECT o.id, min(s.provider_id) AS provider_id, min(s.occurred_at) AS occurred_at, min(s.known_at) AS known_at
         FROM in_statuses AS s JOIN outbound_messages AS o ON o.id = s.callback_id
-        WHERE s.message_id IS NULL AND o.state IN ('sending', 'unknown') AND (o.state = 'unknown' OR o.lease_until < :now)
+        WHERE s.message_id IS NULL AND o.state IN ('sending', 'unknown') AND (o.state = 'unknown' OR o.lease_until <
+            :now)
         GROUP BY o.id
     ), locked AS (
         SELECT o.id, o.contact_id, o.campaign_id, o.phone_number_id, o.payload, named.provider_id, named.occurred_at,
@@ -149,7 +156,8 @@ SETTLE_SENDS = """
         DO UPDATE SET last_message_at = greatest(held.last_message_at, excluded.last_message_at)
         RETURNING id, contact_id, phone_number_id
     )
-    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status, timestamp,
+    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status,
+        timestamp,
                           provider_id, template_name, known_at)
     SELECT CAST(:tenant_id AS uuid), locked.id, locked.contact_id, talks.id, locked.campaign_id, 'outbound',
            locked.payload ->> 'kind', locked.payload ->> 'text', 'sent', locked.occurred_at, locked.provider_id,
@@ -159,7 +167,8 @@ SETTLE_SENDS = """
 """
 STATUS_EVENTS = """
     INSERT INTO message_status_events (tenant_id, message_id, status, occurred_at, error_code, known_at)
-    SELECT DISTINCT ON (message_id, status) CAST(:tenant_id AS uuid), message_id, status, occurred_at, error_code, known_at
+    SELECT DISTINCT ON (message_id, status) CAST(:tenant_id AS uuid), message_id, status, occurred_at, error_code,
+        known_at
     FROM in_statuses WHERE message_id IS NOT NULL ORDER BY message_id, status, occurred_at
     ON CONFLICT (tenant_id, message_id, status) DO NOTHING
 """
@@ -167,8 +176,10 @@ STATUS_EVENTS = """
 # contradict each other the one that proves more holds.
 ADVANCE_MESSAGES = """
     WITH best AS (
-        SELECT s.message_id, max(array_position(ARRAY['pending', 'sent', 'failed', 'delivered', 'read'], s.status)) AS rank,
-               max(s.error_code) AS error_code, (array_agg(c.id ORDER BY c.id) FILTER (WHERE c.id IS NOT NULL))[1] AS campaign_id
+        SELECT s.message_id, max(array_position(ARRAY['pending', 'sent', 'failed', 'delivered', 'read'],
+            s.status)) AS rank,
+               max(s.error_code) AS error_code, (array_agg(c.id ORDER BY c.id) FILTER (WHERE c.id IS NOT NULL))[1] AS
+                   campaign_id
         FROM in_statuses AS s LEFT JOIN campaigns AS c ON c.id = s.campaign_id
         WHERE s.message_id IS NOT NULL GROUP BY s.message_id
     )
@@ -185,7 +196,8 @@ ADVANCE_MESSAGES = """
 ADVANCE_SENDS = """
     WITH best AS (
         SELECT message_id, max(array_position(ARRAY['queued', 'sending', 'unknown', 'accepted', 'sent', 'failed',
-                                                    'delivered', 'read'], status)) AS rank, max(error_code) AS error_code
+                                                    'delivered', 'read'], status)) AS rank,
+                                                        max(error_code) AS error_code
         FROM in_statuses WHERE message_id IS NOT NULL AND callback_id IS NOT NULL GROUP BY message_id
     )
     UPDATE outbound_messages AS o SET
@@ -244,10 +256,12 @@ REPLIES = """
         ) AS latest ON quoted.id IS NULL AND NOT EXISTS (
             SELECT FROM messages AS earlier
             WHERE earlier.contact_id = w.contact_id AND earlier.timestamp BETWEEN latest.timestamp AND w.timestamp
-              AND earlier.direction = 'inbound' AND earlier.kind NOT IN ('system', 'unsupported', 'unknown', 'order', 'reaction')
+              AND earlier.direction = 'inbound' AND earlier.kind NOT IN ('system', 'unsupported', 'unknown', 'order',
+              'reaction')
               AND (earlier.timestamp, earlier.provider_id) < (w.timestamp, w.provider_id))
     )
-    INSERT INTO replies AS held (tenant_id, message_id, contact_id, in_reply_to_id, campaign_id, text, timestamp, known_at)
+    INSERT INTO replies AS held (tenant_id, message_id, contact_id, in_reply_to_id, campaign_id, text, timestamp,
+        known_at)
     SELECT CAST(:tenant_id AS uuid), message_id, contact_id, in_reply_to_id, campaign_id, text, timestamp, known_at
     FROM answered
     WHERE in_reply_to_id IS NOT NULL OR EXISTS (SELECT FROM replies AS r WHERE r.message_id = answered.message_id)

@@ -35,7 +35,8 @@ class Pacer:
         self._take = redis.register_script(_TAKE)
 
     def take(self, number_id: uuid.UUID, wanted: int, rate_per_second: int) -> int:
-        """How many of `wanted` messages may go out now. Without Redis a trickle, which no limit of the provider's is under."""
+        """How many of `wanted` messages may go out now. Without Redis a trickle, which no limit of the provider's is
+        under."""
         try:
             return int(
                 self._take(keys=[f"pacing:{number_id}"], args=[rate_per_second, max(rate_per_second, 1), wanted])

@@ -16,7 +16,8 @@ _DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A message's next state. `outcome` is the attempt's, for the record; `due_at` is set where it will be tried again."""
+    """A message's next state. `outcome` is the attempt's, for the record; `due_at` is set where it will be tried
+    again."""
 
     state: str
     outcome: str

@@ -1,6 +1,7 @@
 """The send path: claim, then gate, send and record under the same locks.
 
-T1 claims a batch and commits before the network is touched. T2 locks the claimed rows, shares the consents, decides, sends
+T1 claims a batch and commits before the network is touched. T2 locks the claimed rows, shares the consents, decides,
+sends
 the batch at once and records every result. With a provider that neither deduplicates nor can be asked (the Cloud API) a
 message is sent at most once: a claim whose worker died is `unknown` until a status names it, and never sent again.
 """
@@ -94,7 +95,8 @@ class Sender:
     pause: Callable[[float], None] = time.sleep
 
     def dispatch(self, tenant_id: uuid.UUID, patience_seconds: float = 20.0) -> Counter[str]:
-        """Sends what is due for the tenant, batch after batch at the numbers' pace, until nothing is due or the patience
+        """Sends what is due for the tenant, batch after batch at the numbers' pace, until nothing is due or the
+        patience
         is used up; how many messages ended in each state. Blocks on the network and on the pace."""
         total: Counter[str] = Counter()
         recover(self, tenant_id)

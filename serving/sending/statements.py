@@ -1,4 +1,5 @@
-"""The SQL of the send path. Locks are taken in the order outbound messages, consents, campaigns, conversations, messages;
+"""The SQL of the send path. Locks are taken in the order outbound messages, consents, campaigns, conversations,
+messages;
 within a table by contact, as the inbox does."""
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ START_SCHEDULED = """
 """
 NUMBERS_DUE = """
     SELECT DISTINCT o.phone_number_id FROM outbound_messages AS o LEFT JOIN campaigns AS c ON c.id = o.campaign_id
-    WHERE o.state = 'queued' AND o.due_at <= :now AND (o.campaign_id IS NULL OR c.status NOT IN ('draft', 'scheduled', 'paused'))
+    WHERE o.state = 'queued' AND o.due_at <= :now AND (o.campaign_id IS NULL OR c.status NOT IN ('draft', 'scheduled',
+        'paused'))
 """
 CLAIM = """
     UPDATE outbound_messages AS o SET state = 'sending', attempt = attempt + 1, lease_until = :lease_until
@@ -80,13 +82,15 @@ RECORD = """
 ATTEMPTS = """
     INSERT INTO send_attempts (tenant_id, outbound_message_id, attempt, started_at, finished_at, outcome, provider_id,
                                error_code, error_detail)
-    SELECT CAST(:tenant_id AS uuid), id, attempt, started_at, finished_at, outcome, provider_id, error_code, error_detail
+    SELECT CAST(:tenant_id AS uuid), id, attempt, started_at, finished_at, outcome, provider_id, error_code,
+        error_detail
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         id uuid, attempt integer, started_at timestamptz, finished_at timestamptz, outcome text, provider_id text,
         error_code integer, error_detail text)
 """
 DECISIONS = """
-    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason, policy_version,
+    INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
+        policy_version,
                            decided_at)
     SELECT CAST(:tenant_id AS uuid), campaign_id, contact_id, id, 'gate', outcome, reason, :policy, :now
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
@@ -95,12 +99,14 @@ DECISIONS = """
 CONVERSATIONS = """
     INSERT INTO conversations AS held (tenant_id, contact_id, phone_number_id, started_at, last_message_at)
     SELECT CAST(:tenant_id AS uuid), contact_id, phone_number_id, min(accepted_at), max(accepted_at)
-    FROM outbound_messages WHERE id = ANY(:ids) GROUP BY contact_id, phone_number_id ORDER BY contact_id, phone_number_id
+    FROM outbound_messages WHERE id = ANY(:ids) GROUP BY contact_id, phone_number_id ORDER BY contact_id,
+        phone_number_id
     ON CONFLICT (tenant_id, contact_id, phone_number_id)
     DO UPDATE SET last_message_at = greatest(held.last_message_at, excluded.last_message_at)
 """
 MESSAGES = """
-    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status, timestamp,
+    INSERT INTO messages (tenant_id, id, contact_id, conversation_id, campaign_id, direction, kind, text, status,
+        timestamp,
                           provider_id, template_name, known_at)
     SELECT CAST(:tenant_id AS uuid), o.id, o.contact_id, v.id, o.campaign_id, 'outbound', o.payload ->> 'kind',
            o.payload ->> 'text', 'pending', o.accepted_at, o.provider_id, o.payload ->> 'template_name', o.accepted_at
@@ -113,7 +119,8 @@ COMPLETE_CAMPAIGNS = """
     UPDATE campaigns AS c SET status = 'completed', status_reason = NULL
     WHERE c.status = 'running' AND c.type = 'broadcast'
       AND EXISTS (SELECT FROM decisions AS d WHERE d.campaign_id = c.id AND d.stage = 'plan')
-      AND NOT EXISTS (SELECT FROM outbound_messages AS o WHERE o.campaign_id = c.id AND o.state IN ('queued', 'sending'))
+      AND NOT EXISTS (SELECT FROM outbound_messages AS o WHERE o.campaign_id = c.id AND o.state IN ('queued',
+      'sending'))
     RETURNING c.id
 """
 STOP_NUMBER = """

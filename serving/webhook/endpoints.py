@@ -1,4 +1,5 @@
-"""Where the provider delivers: forged bodies are refused before they are parsed, good ones are durable before the 200."""
+"""Where the provider delivers: forged bodies are refused before they are parsed, good ones are durable before the
+200."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ class InboxWriter:
         self._thread.join(timeout=30)
 
     async def store(self, rows: Mapping[uuid.UUID, Sequence[InboxRow]], received_at: dt.datetime) -> int:
-        """How many of the rows were new, once they are durable. Raises: Unavailable when the inbox is too far behind."""
+        """How many of the rows were new, once they are durable. Raises: Unavailable when the inbox is too far
+        behind."""
         submission = _Submission(rows, received_at)
         with self._lock:
             if self._waiting_rows > QUEUE_ROWS:
@@ -161,7 +162,8 @@ class InboxWriter:
 
 @contextlib.asynccontextmanager
 async def webhook_writer(app: FastAPI) -> AsyncIterator[InboxWriter]:
-    """The writer of one API process, at `app.state.inbox_writer`, and its `app.state.wake`. Needs `app.state.settings` and `.database`."""
+    """The writer of one API process, at `app.state.inbox_writer`, and its `app.state.wake`. Needs
+    `app.state.settings` and `.database`."""
     wake = Wake(app.state.settings.redis_url)
     writer = InboxWriter(app.state.database, lambda tenants: wake.inbound(tenants, utc_now()))
     writer.start()

@@ -1,6 +1,7 @@
 """The Celery application: `celery -A serving.worker.app worker -B`. Tasks carry ids; PostgreSQL remembers the rest.
 
-A task that is lost costs time and nothing else: the sweeper finds what is due, so no result is kept and nothing is retried.
+A task that is lost costs time and nothing else: the sweeper finds what is due, so no result is kept and nothing is
+retried.
 """
 
 from __future__ import annotations

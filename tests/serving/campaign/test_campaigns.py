@@ -46,7 +46,8 @@ def audience(database, tenant, settings):
             )
             if consent:
                 connection.execute(
-                    "INSERT INTO consents (tenant_id, contact_id, status, effective_at, source) VALUES (%s, %s, %s, now(), 'test')",
+                    "INSERT INTO consents (tenant_id, contact_id, status, effective_at, source) VALUES (%s, %s, %s,"
+                    " now(), 'test')",
                     (tenant_id, contact_id, consent),
                 )
             if index == len(people) - 1:
@@ -85,7 +86,8 @@ class TestStart:
         assert 30 <= plan["held_out"] <= 70
         with psycopg.connect(database.admin) as connection:
             decided = connection.execute(
-                "SELECT outcome, assignment_probability, contact_id, (SELECT payload ->> 'text' FROM outbound_messages o"
+                "SELECT outcome, assignment_probability, contact_id, (SELECT payload ->> 'text' FROM"
+                " outbound_messages o"
                 " WHERE o.id = d.outbound_message_id) FROM decisions d WHERE campaign_id = %s", (campaign["id"],)
             ).fetchall()  # fmt: skip
         assert Counter(row[0] for row in decided) == {

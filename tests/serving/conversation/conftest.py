@@ -55,7 +55,8 @@ class Inbox:
             for row in inbox_rows(DRIVER, body):
                 received_at = dt.datetime.now(dt.UTC) + dt.timedelta(microseconds=next(self._received))
                 stored += connection.execute(
-                    "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at,"
+                    "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at,"
+                    " received_at,"
                     " payload) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                     (
                         self.tenant_id,
@@ -82,7 +83,8 @@ class Inbox:
         campaign_id = uuid.uuid4()
         with psycopg.connect(self.admin) as connection:
             connection.execute(
-                "INSERT INTO campaigns (tenant_id, id, name, message_template, attribution_seconds) VALUES (%s, %s, 'C', 'Hi', %s)",
+                "INSERT INTO campaigns (tenant_id, id, name, message_template, attribution_seconds) VALUES (%s, %s,"
+                " 'C', 'Hi', %s)",
                 (self.tenant_id, campaign_id, attribution_seconds),
             )
         return campaign_id

@@ -40,7 +40,8 @@ def story(campaign_id: uuid.UUID) -> list[dict]:
 
 OUTCOME = {
     "messages": "SELECT provider_id, direction, status, campaign_id IS NOT NULL FROM messages ORDER BY 1",
-    "statuses": "SELECT m.provider_id, e.status FROM message_status_events e JOIN messages m ON m.id = e.message_id ORDER BY 1, 2",
+    "statuses": "SELECT m.provider_id, e.status FROM message_status_events e JOIN messages m ON m.id = e.message_id"
+    " ORDER BY 1, 2",
     "replies": "SELECT i.provider_id, o.provider_id, r.campaign_id IS NOT NULL, r.classification FROM replies r"
     " JOIN messages i ON i.id = r.message_id LEFT JOIN messages o ON o.id = r.in_reply_to_id"
     " WHERE r.in_reply_to_id IS NOT NULL ORDER BY 1",
@@ -49,7 +50,8 @@ OUTCOME = {
     " JOIN contacts c ON c.id = v.contact_id ORDER BY 1",
     "contacts": "SELECT phone, known_at FROM contacts ORDER BY 1",
     "unsubscribed": "SELECT count(*) FROM unsubscribers",
-    "orders": "SELECT external_id, total_cents, currency, (SELECT count(*) FROM order_items i WHERE i.order_id = o.id) FROM orders o",
+    "orders": "SELECT external_id, total_cents, currency, (SELECT count(*) FROM order_items i WHERE i.order_id ="
+    " o.id) FROM orders o",
 }
 
 
@@ -131,7 +133,8 @@ class TestProcessInbound:
         with psycopg.connect(inbox.admin) as connection:
             for payload in ({"field": "messages", "value": None}, {"surprise": 1}):
                 connection.execute(
-                    "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at,"
+                    "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at,"
+                    " received_at,"
                     " payload) VALUES (%s, %s, 'message', 'x', now(), now(), %s)",
                     (inbox.tenant_id, uuid.uuid4().hex, json.dumps(payload)),
                 )

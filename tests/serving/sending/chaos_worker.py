@@ -1,4 +1,5 @@
-"""One worker for the chaos test: claims and sends until it is killed. Arguments: database URL, API URL, tenant, batch."""
+"""One worker for the chaos test: claims and sends until it is killed. Arguments: database URL, API URL, tenant,
+batch."""
 
 from __future__ import annotations
 

@@ -170,7 +170,8 @@ def outbox(database) -> Outbox:
     campaign_id = uuid.uuid4()
     with psycopg.connect(database.admin) as connection:
         connection.execute(
-            "INSERT INTO campaigns (tenant_id, id, name, status, message_template) VALUES (%s, %s, 'Autumn', 'running', 'Hi')",
+            "INSERT INTO campaigns (tenant_id, id, name, status, message_template) VALUES (%s, %s, 'Autumn',"
+            " 'running', 'Hi')",
             (tenant_id, campaign_id),
         )
     return Outbox(database.admin, tenant_id, number_id, campaign_id, provider_number_id)

@@ -9,7 +9,8 @@ from serving.sending.gate import Facts, Outcome, QuietHours, Rules, decide
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 RULES = Rules(NOON, "UTC", QuietHours(21, 8), 4, True, "green", None)
 FACTS = Facts(
-    id=uuid.uuid4(), contact_id=uuid.uuid4(), campaign_id=uuid.uuid4(), purpose="marketing", payload={"kind": "template"},
+    id=uuid.uuid4(), contact_id=uuid.uuid4(), campaign_id=uuid.uuid4(), purpose="marketing",
+    payload={"kind": "template"},
     attempt=1, lease_until=NOON, phone="+999100000001", contact_status="active", zone=None, consent="opted_in",
     is_unsubscribed=False, window_expires_at=None, campaign_status="running", campaign_ends_at=None, marketing_7d=0,
     last_outbound_at=None, counts_for_tier=True,

@@ -114,7 +114,8 @@ class TestOptOut:
         sending.join(10)
         assert order == ["opted out"]
         accepted_at, effective_at = outbox.one(
-            "SELECT o.accepted_at, c.effective_at FROM outbound_messages o JOIN consents c USING (tenant_id, contact_id)"
+            "SELECT o.accepted_at, c.effective_at FROM outbound_messages o JOIN consents c USING (tenant_id,"
+            " contact_id)"
             " WHERE o.id = %s", message_id,
         )  # fmt: skip
         assert accepted_at <= effective_at <= utc_now() + dt.timedelta(seconds=5)

@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[3]
 def process(database, settings, redis_url, tmp_path_factory):
     home = tmp_path_factory.mktemp("worker")
     environment = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "RAPPORT_HOME": str(home), "SERVING_DATABASE_URL": database.app,
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "RAPPORT_HOME": str(home),
+        "SERVING_DATABASE_URL": database.app,
         "SERVING_WORKER_DATABASE_URL": database.worker, "SERVING_REDIS_URL": redis_url, "SERVING_JWT_SECRET": "unused",
         "SERVING_PHONE_HMAC_KEY": settings.phone_hmac_key.get_secret_value(), "SERVING_SWEEP_SECONDS": "1",
     }  # fmt: skip
@@ -57,7 +58,8 @@ def receive(database, tenant_id, wamid: str) -> None:
     payload = {"field": "messages", "value": {"metadata": {"phone_number_id": "1"}, "contacts": [], "messages": [item]}}
     with psycopg.connect(database.admin) as connection:
         connection.execute(
-            "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at, payload)"
+            "INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at,"
+            " payload)"
             " VALUES (%s, %s, 'message', '1', now(), now(), %s)",
             (tenant_id, wamid, json.dumps(payload)),
         )
