@@ -11,8 +11,8 @@ from feature_store.on_demand import ON_DEMAND
 
 @dataclass(frozen=True)
 class FeatureService:
-    """`features` are stored numbers, `on_demand` is made at the moment of use; the contact's typed attributes are always
-    offered, the campaign's only where the model is asked about one."""
+    """`features` are stored numbers, `on_demand` is made at the moment of use; the contact's typed attributes are
+    always offered, the campaign's only where the model is asked about one."""
 
     name: str
     features: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Literal
 from feature_store.entities import CONTACT, Entity
 from feature_store.sources import Source
 
-# number: a float column of the models. moment: a UTC timestamp, the input of on-demand features. json: typed attributes.
+# number: a float column of the models. moment: a UTC timestamp that on-demand features are made of. json: typed facts.
 Kind = Literal["number", "moment", "json"]
 
 # A daily view holds a row only where something changed, so its last row stays true until the next. After a year without

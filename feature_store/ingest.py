@@ -1,8 +1,8 @@
 """PostgreSQL to the warehouse's raw schema: every version of every row, none missed, none doubled.
 
 Rows are picked by transaction, not by time. `changed_xid` is the transaction that wrote a row last; whatever lies below
-the oldest transaction still running (`pg_snapshot_xmin`) is final. A run reads from where the last one stopped up to that
-horizon, and records the new horizon in the same DuckDB transaction as the rows.
+the oldest transaction still running (`pg_snapshot_xmin`) is final. A run reads from where the last one stopped up to
+that horizon, and records the new horizon in the same DuckDB transaction as the rows.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def _ensure_table(target: Any, table: str, columns: dict[str, str]) -> None:
     known = {
         str(name): str(kind).lower()
         for name, kind in target.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = 'raw' AND table_name = ?",
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'raw' AND table_name = ?",
             [table],
         ).fetchall()
         if not str(name).startswith("_")

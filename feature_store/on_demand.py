@@ -26,8 +26,8 @@ class OnDemandFeature:
 
 @dataclass(frozen=True)
 class Use:
-    """The moment of use. `at` is microseconds since the epoch (UTC), `hour` (with its fraction) and `weekday` (Monday 0)
-    are the tenant's local clock; each an array of one value a row, or of one value for all rows."""
+    """The moment of use. `at` is microseconds since the epoch (UTC), `hour` (with its fraction) and `weekday`
+    (Monday 0) are the tenant's local clock; each an array of one value a row, or of one value for all rows."""
 
     at: NDArray[np.int64]
     hour: NDArray[np.float64]
@@ -65,11 +65,14 @@ def on_demand(
     if name in AGES:
         moment = moments[AGES[name]]
         age = (use.at - np.where(moment == MISSING_MOMENT, 0, moment)) / MICROSECONDS_A_DAY
-        return np.where(moment == MISSING_MOMENT, np.nan, age)
+        known: NDArray[np.float64] = np.where(moment == MISSING_MOMENT, np.nan, age)
+        return known
     if name == "send_hour_sin":
-        return np.sin(use.hour * (2 * np.pi / 24))
+        sine: NDArray[np.float64] = np.sin(use.hour * (2 * np.pi / 24))
+        return sine
     if name == "send_hour_cos":
-        return np.cos(use.hour * (2 * np.pi / 24))
+        cosine: NDArray[np.float64] = np.cos(use.hour * (2 * np.pi / 24))
+        return cosine
     if name == "send_weekday":
         return use.weekday
     if name == "preferred_hour_share":

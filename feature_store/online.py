@@ -69,7 +69,7 @@ def get_online_features(
 
 
 def unpack(values: Sequence[bytes | None], service: FeatureService, timezone: str) -> OnlineFeatures:
-    """The rows behind the values of `contact_key`, None for a contact without one. For callers with their own client."""
+    """The rows behind the values of `contact_key`, None for a contact without one; for callers with a client."""
     rows = np.frombuffer(b"".join(value[: ROW.itemsize] if value else EMPTY for value in values), ROW)
     found = np.array([value is not None for value in values], np.bool_)
     attributes = [json.loads(value[ROW.itemsize :]) if value else {} for value in values]

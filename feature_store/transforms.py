@@ -103,7 +103,7 @@ def encode(frame: pl.DataFrame, inputs: Sequence[InputColumn]) -> NDArray[np.flo
 def encode_online(
     features: OnlineFeatures, inputs: Sequence[InputColumn], campaign_attributes: Attributes, at: dt.datetime
 ) -> NDArray[np.float32]:
-    """`encode` for contacts read from the online store, all asked about one campaign at one moment; imports no polars."""
+    """`encode` for contacts of the online store, all asked about one campaign at one moment (UTC); needs no polars."""
     plan = _plan(tuple(inputs))
     moments = {name: features.moments[:, index] for index, name in enumerate(features.moment_names)}
     local = at.astimezone(_zone(features.timezone))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A DuckDB file. One process writes at a time: an open connection shuts every other process out, so each is short."""
+    """A DuckDB file. One process writes at a time and shuts every other out, so connections are short."""
 
     path: Path
 
