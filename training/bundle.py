@@ -102,8 +102,15 @@ def export_checked(trained: Trained, rows: Dataset, limit: float = PARITY_LIMIT)
     return graph, difference
 
 
-def make_manifest(trained: Trained, version: str, reference_campaign: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest without its digest."""
+def make_manifest(trained: Trained, version: str, people: Dataset) -> dict[str, Any]:
+    """The manifest without its digest.
+
+    A score is read against `people`, each once, all asked about the reference campaign: percentiles over the sends
+    themselves would call most people hot whenever the campaign asked about is better than the usual one.
+    """
+    campaign = reference_campaign(people)
+    asked = people.asked_about(campaign)
+    quantiles = np.quantile(trained.probability(asked.matrix()), np.linspace(0, 1, 101))
     return {
         "schema_version": SCHEMA_VERSION,
         "tenant_id": trained.tenant_id,
@@ -112,9 +119,9 @@ def make_manifest(trained: Trained, version: str, reference_campaign: Mapping[st
         "feature_service": trained.feature_service,
         "inputs": [given.to_json() for given in trained.inputs],
         "calibration": trained.calibration.to_json(),
-        "reference_quantiles": list(trained.reference_quantiles),
+        "reference_quantiles": [float(value) for value in quantiles],
         "tiers": model_named(trained.model).tiers,
-        "reference_campaign": dict(reference_campaign),
+        "reference_campaign": campaign,
         "base_rate": trained.base_rate,
         "trained_at": trained.trained_at.isoformat(),
     }

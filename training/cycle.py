@@ -14,7 +14,6 @@ from training.bundle import (
     export_checked,
     make_manifest,
     onnx_session,
-    reference_campaign,
     run_onnx,
     write_bundle,
 )
@@ -87,7 +86,7 @@ def learn_from(
     noted = dict(tags or {}) | {"gate": verdict.reason}
     registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
     laps.end("register")
-    manifest = make_manifest(trained, registered.version, reference_campaign(split.fit))
+    manifest = make_manifest(trained, registered.version, split.newest_per_contact())
     card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
         "version": registered.version,
         "parity": parity,

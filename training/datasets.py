@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,12 @@ class Dataset:
     @property
     def spine_columns(self) -> list[str]:
         return [name for name in SPINE_COLUMNS if name in self.frame.columns]
+
+    def asked_about(self, campaign: Mapping[str, Any]) -> Dataset:
+        """The same rows as if this campaign had been sent in each."""
+        if "campaign_attributes" not in self.frame.columns:
+            return self
+        return replace(self, frame=self.frame.with_columns(pl.lit(json.dumps(campaign)).alias("campaign_attributes")))
 
     def rows(self, kept: pl.Series | pl.Expr) -> Dataset:
         """The same dataset with fewer rows and the inputs it had."""
@@ -120,6 +126,12 @@ class Split:
     test: Dataset
     kind: str
     digest: str
+
+    def newest_per_contact(self) -> Dataset:
+        """Everybody once, as last seen in any part: the people a score is read against. Labels play no role in that."""
+        frame = pl.concat([self.fit.frame, self.calibrate.frame, self.test.frame])
+        newest = frame.sort("event_timestamp").unique("contact_id", keep="last", maintain_order=True)
+        return replace(self.fit, frame=newest, digest=content_digest(newest, self.fit.inputs))
 
 
 def split_at(dataset: Dataset, cutoff: datetime, calibrate_share: float = 0.2) -> Split:

@@ -113,8 +113,8 @@ def _score_part(
 
 
 def scores_of(chosen: ModelDefinition, bundle: Bundle, probability: Floats) -> Floats:
-    """0-100. A lead's is its percentile among the people the model was calibrated on, so that 80 means the best fifth
-    whatever the base rate; the others' is the probability in per cent."""
+    """0-100. A lead's is its percentile among the tenant's people when the model was published, asked about the
+    reference campaign: 80 means the best fifth whatever the base rate; the others' is the probability in per cent."""
     if chosen.scale == "probability":
         return 100 * probability
     return percentile(probability, bundle.manifest["reference_quantiles"])

@@ -24,11 +24,8 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted model with everything needed to judge and to publish it.
-
-    `reference_quantiles`: 101 quantiles of the calibrated probability over the calibration rows, against which a lead's
-    percentile is read. `dataset_digest` names the rows the parameters came from.
-    """
+    """A fitted model with everything needed to judge and to publish it. `dataset_digest` names the rows it came
+    from."""
 
     model: str
     tenant_id: str
@@ -36,7 +33,6 @@ class Trained:
     inputs: Sequence[InputColumn]
     feature_service: str
     calibration: CalibrationTable
-    reference_quantiles: tuple[float, ...]
     base_rate: float
     params: Params
     seed: int
@@ -81,7 +77,6 @@ def train(
     later, later_labels = split.calibrate.matrix(), split.calibrate.labels()
     raw = np.asarray(earlier.predict_proba(later)[:, 1], dtype=np.float64)
     calibration = fit_calibration(later_labels, raw)
-    quantiles = np.quantile(calibration.apply(raw), np.linspace(0, 1, 101))
     matrix, labels = np.vstack([matrix, later]), np.concatenate([labels, later_labels])
     estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
     estimator.fit(matrix, labels)
@@ -92,7 +87,6 @@ def train(
         inputs=split.fit.inputs,
         feature_service=split.fit.feature_service,
         calibration=calibration,
-        reference_quantiles=tuple(float(value) for value in quantiles),
         base_rate=float(labels.mean()),
         params=merged,
         seed=seed,

@@ -17,7 +17,6 @@ from training.bundle import (
     onnx_session,
     point_champion,
     read_bundle,
-    reference_campaign,
     run_onnx,
     write_bundle,
 )
@@ -68,7 +67,7 @@ class TestWriteBundle:
     def bundle(self, tmp_path: Path, trained_of, split_of):
         trained = trained_of("engagement")
         graph, _ = export_checked(trained, split_of("engagement").test)
-        manifest = make_manifest(trained, "4", reference_campaign(split_of("engagement").fit))
+        manifest = make_manifest(trained, "4", split_of("engagement").newest_per_contact())
         return write_bundle(tmp_path, graph, manifest, {"figures": {}})
 
     def test_the_manifest_holds_the_contract(self, bundle) -> None:
@@ -92,6 +91,13 @@ class TestWriteBundle:
         assert manifest["reference_quantiles"] == sorted(manifest["reference_quantiles"])
         assert len(manifest["calibration"]["x"]) == len(manifest["calibration"]["y"])
         assert manifest["reference_campaign"]["offer_type"] in ("discount", "gift")
+
+    def test_a_score_is_read_against_everybody_once_about_the_reference_campaign(self, bundle, split_of) -> None:
+        people = split_of("engagement").newest_per_contact()
+        assert people.frame["contact_id"].is_unique().all()
+        asked = people.asked_about(bundle.manifest["reference_campaign"])
+        above = bundle.probability(asked.matrix()) >= bundle.manifest["reference_quantiles"][80]
+        assert above.mean() == pytest.approx(0.2, abs=0.01)
 
     def test_predicts_as_the_trained_model_does(self, bundle, trained_of, split_of) -> None:
         matrix = split_of("engagement").test.matrix()

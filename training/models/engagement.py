@@ -42,7 +42,12 @@ def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, thr
         [
             ("terms", PiecewiseTerms(segments=int(params["segments"]), crossed=crossed)),
             ("scale", StandardScaler()),
-            ("logistic", LogisticRegression(C=params["C"], max_iter=int(params["max_iter"]), random_state=seed)),
+            (
+                "logistic",
+                LogisticRegression(
+                    C=params["C"], tol=params["tol"], max_iter=int(params["max_iter"]), random_state=seed
+                ),
+            ),
         ]
     )
 
@@ -60,7 +65,7 @@ MODEL = ModelDefinition(
     unit="one campaign message sent to one contact, at the moment it was sent",
     label="the message was read before its campaign's attribution window closed",
     positive="read",
-    params={"segments": 8, "C": 0.01, "max_iter": 150},
+    params={"segments": 8, "C": 0.01, "tol": 5e-4, "max_iter": 150},
     tiers={"likely": 60.0, "possible": 30.0, "unlikely": 0.0},
     scale="probability",
     build_spine=build_spine,
