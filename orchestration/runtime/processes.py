@@ -36,6 +36,7 @@ HEALTH = {
 STOP_SECONDS = 15.0
 CHILDREN_SECONDS = 3.0
 START_SECONDS = 90.0
+SETTLE_SECONDS = 2.0
 LOG_BYTES = 20_000_000
 
 
@@ -107,17 +108,17 @@ def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] |
 
 def wait_healthy(home: Home, wanted: Iterable[str], on_ready: Callable[[str], None] = lambda name: None) -> None:
     """Returns when all answer. Raises ProcessFailed for one that ended or took longer than START_SECONDS."""
-    wanted = list(wanted)
-    # A process without an address counts when it has outlived the start of those that have one.
-    waiting = sorted(wanted, key=lambda name: name not in HEALTH)
+    waiting = list(wanted)
     deadline = time.monotonic() + START_SECONDS
     while waiting:
+        # A process without an address counts when it has outlived the start of those that have one.
         servers_wait = any(name in HEALTH for name in waiting)
         for name in list(waiting):
             current = status(home, name)
             if current.pid is None:
                 raise ProcessFailed(f"{name} ended; see {home.logs / f'{name}.log'}: {_last_line(home, name)}")
-            if current.healthy and (name in HEALTH or not servers_wait):
+            settled = name in HEALTH or (not servers_wait and _age(home, name) > SETTLE_SECONDS)
+            if current.healthy and settled:
                 waiting.remove(name)
                 on_ready(name)
         if waiting and time.monotonic() > deadline:
@@ -187,6 +188,11 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _age(home: Home, name: str) -> float:
+    """Seconds since the process started."""
+    return time.time() - float(home.state()["processes"][name][1])
 
 
 def _ports(home: Home, wanted: Collection[str]) -> dict[str, int]:
