@@ -80,5 +80,6 @@ def on_demand(
         quarter = np.broadcast_to((use.hour // 6).astype(np.int64), counts.shape[1:])
         chosen = counts[quarter, np.arange(counts.shape[1])]
         total = counts.sum(axis=0)
-        return np.divide(chosen, total, out=np.full_like(total, np.nan), where=total > 0)
+        share: NDArray[np.float64] = np.divide(chosen, total, out=np.full_like(total, np.nan), where=total > 0)
+        return share
     raise KeyError(name)

@@ -29,11 +29,10 @@ signs as (
 local_signs as (
     select
         signs.*,
-        extract(hour from signs.occurred_at at time zone coalesce(contacts.timezone, tenants.timezone)) as local_hour,
-        extract(isodow from signs.occurred_at at time zone coalesce(contacts.timezone, tenants.timezone)) as local_weekday
+        -- The tenant's clock, as at the moment of use: the two are compared.
+        extract(hour from signs.occurred_at at time zone tenants.timezone) as local_hour,
+        extract(isodow from signs.occurred_at at time zone tenants.timezone) as local_weekday
     from signs
-    inner join {{ ref('stg_operational__contacts') }} as contacts
-        on contacts.tenant_id = signs.tenant_id and contacts.contact_id = signs.contact_id
     inner join {{ ref('stg_operational__tenants') }} as tenants on tenants.tenant_id = signs.tenant_id
 ),
 sends as (
@@ -80,11 +79,13 @@ counted as (
     select tenant_id, contact_id, 'campaign_sent_and_read', 1, read_at, read_known_at, sent_at
     from sends where read_at is not null
     union all
-    select tenant_id, contact_id, 'campaign_converted', 1, converted_at, converted_known_at, converted_at
-    from sends where converted_at is not null
+    select tenant_id, contact_id, 'campaign_converted', 1, first_seen_conversion_at, first_seen_conversion_known_at,
+        first_seen_conversion_at
+    from sends where first_seen_conversion_at is not null
     union all
-    select tenant_id, contact_id, 'campaign_sent_and_converted', 1, converted_at, converted_known_at, sent_at
-    from sends where converted_at is not null
+    select tenant_id, contact_id, 'campaign_sent_and_converted', 1, first_seen_conversion_at,
+        first_seen_conversion_known_at, sent_at
+    from sends where first_seen_conversion_at is not null
     union all
     select tenant_id, contact_id,
         case

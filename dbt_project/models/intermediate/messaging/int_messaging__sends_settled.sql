@@ -33,14 +33,13 @@ replies as (
 ),
 outcomes as (
     select tenant_id, contact_id, 'order' as outcome, cast(null as varchar) as campaign_id, order_id as outcome_id,
-        ordered_at as occurred_at, known_at, total_cents as value_cents
+        ordered_at as occurred_at, known_at, total_cents as value_cents, status <> 'cancelled' as is_kept
     from {{ ref('stg_operational__orders') }}
-    where status <> 'cancelled'
     union all
-    select tenant_id, contact_id, 'redemption', campaign_id, conversion_id, occurred_at, known_at, value_cents
+    select tenant_id, contact_id, 'redemption', campaign_id, conversion_id, occurred_at, known_at, value_cents, true
     from {{ ref('stg_operational__conversions') }}
     union all
-    select tenant_id, contact_id, 'opt_out', null, consent_event_id, occurred_at, known_at, null
+    select tenant_id, contact_id, 'opt_out', null, consent_event_id, occurred_at, known_at, null, true
     from {{ ref('stg_operational__consent_events') }}
     where status = 'opted_out' and purpose = 'marketing'
 ),
@@ -48,6 +47,7 @@ candidates as (
     select
         outcomes.*,
         sends.message_id,
+        greatest(outcomes.known_at, sends.known_at) as attribution_known_at,
         row_number() over (
             partition by outcomes.tenant_id, outcomes.outcome, outcomes.outcome_id
             order by sends.sent_at desc, sends.message_id
@@ -61,16 +61,28 @@ candidates as (
         and (outcomes.outcome = 'opt_out' or sends.conversion_event = outcomes.outcome)
         and (outcomes.campaign_id is null or outcomes.campaign_id = sends.campaign_id)
 ),
+-- A label may know that an order was cancelled since; a feature may not, nor of an earlier order that became known later.
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by tenant_id, message_id, outcome = 'opt_out'
+            order by greatest(occurred_at, attribution_known_at), occurred_at, outcome_id
+        ) as visibility
+    from candidates
+    where recency = 1
+),
 attributed as (
     select
         tenant_id,
         message_id,
-        min(case when outcome <> 'opt_out' then occurred_at end) as converted_at,
-        min(case when outcome <> 'opt_out' then known_at end) as converted_known_at,
-        cast(sum(case when outcome <> 'opt_out' then value_cents end) as bigint) as conversion_value_cents,
-        min(case when outcome = 'opt_out' then occurred_at end) as opted_out_at
-    from candidates
-    where recency = 1
+        min(case when outcome <> 'opt_out' and is_kept then occurred_at end) as converted_at,
+        cast(sum(case when outcome <> 'opt_out' and is_kept then value_cents end) as bigint) as conversion_value_cents,
+        min(case when outcome = 'opt_out' then occurred_at end) as opted_out_at,
+        min(case when outcome <> 'opt_out' and visibility = 1 then occurred_at end) as first_seen_conversion_at,
+        min(case when outcome <> 'opt_out' and visibility = 1 then attribution_known_at end)
+            as first_seen_conversion_known_at
+    from ranked
     group by tenant_id, message_id
 )
 select
@@ -86,9 +98,10 @@ select
     statuses.failed_at,
     replies.replied_at,
     attributed.converted_at,
-    attributed.converted_known_at,
     attributed.conversion_value_cents,
     attributed.opted_out_at,
+    attributed.first_seen_conversion_at,
+    attributed.first_seen_conversion_known_at,
     sends.attribution_ends_at
 from sends
 left join statuses on statuses.tenant_id = sends.tenant_id and statuses.message_id = sends.message_id
