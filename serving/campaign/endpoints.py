@@ -147,7 +147,7 @@ def stats(id: uuid.UUID, subject: CampaignsRead, session: SessionDep) -> Campaig
     return campaign_stats(session, service.get(session, id))
 
 
-def _page(session: Session, statement: sa.Select[tuple[Campaign]], request: PageRequest) -> Page[CampaignRead]:
+def _page(session: Session, statement: sa.Select[Campaign], request: PageRequest) -> Page[CampaignRead]:
     items, pagination = paginate(
         session, statement, request, sortable=SORTABLE, default_sort="-created_at", tie_break=Campaign.id
     )

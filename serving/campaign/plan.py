@@ -140,9 +140,13 @@ def plan_campaign(
         session.execute(statement, common)
         if statement is _GATHER:
             _suppress_unsubscribed(session, configured.phone_hmac_key.get_secret_value())
-    counts = session.execute(
-        sa.text("SELECT outcome, reason, count(*) AS people FROM plan_members GROUP BY outcome, reason")
-    ).all()
+    counts = (
+        session.execute(
+            sa.text("SELECT outcome, reason, count(*) AS people FROM plan_members GROUP BY outcome, reason")
+        )
+        .tuples()
+        .all()
+    )
     people: Counter[str] = Counter()
     for outcome, _, count in counts:
         people[outcome] += count

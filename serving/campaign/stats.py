@@ -51,12 +51,12 @@ def campaign_stats(session: Session, campaign: Campaign) -> CampaignStats:
     key = {"id": campaign.id}
     people: dict[str, int] = {}
     suppressed: dict[str, int] = {}
-    for outcome, reason, count in session.execute(_DECIDED, key):
+    for outcome, reason, count in session.execute(_DECIDED, key).tuples():
         people[outcome] = people.get(outcome, 0) + count
         if outcome == "suppress":
             suppressed[reason] = count
     states: dict[str, int] = {}
-    for state, reason, count in session.execute(_STATES, key):
+    for state, reason, count in session.execute(_STATES, key).tuples():
         states[state] = states.get(state, 0) + count
         if state == "suppressed":
             suppressed[reason] = suppressed.get(reason, 0) + count

@@ -120,7 +120,7 @@ def _list_numbers(
     lifted = {change.contact_id for change in changes if change.lifts}
     listed: dict[str, str] = {}
     freed: list[str] = []
-    for contact_id, phone, status in session.execute(_HELD, {"contacts": contacts}):
+    for contact_id, phone, status in session.execute(_HELD, {"contacts": contacts}).tuples():
         if status == "opted_out" and contact_id in withdrew:
             listed[phone_hmac(phone, phone_key)] = withdrew[contact_id]
         elif status == "opted_in" and contact_id in lifted:

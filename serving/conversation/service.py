@@ -143,9 +143,9 @@ def _reading_driver() -> Driver:
 
 
 def _claim(session: Session, now: dt.datetime, limit: int, wait: dt.timedelta) -> list[Claimed]:
-    fresh = [Claimed(*row) for row in session.execute(sa.text(statements.CLAIM), {"limit": limit})]
+    fresh = [Claimed._make(row) for row in session.execute(sa.text(statements.CLAIM), {"limit": limit})]
     parameters = {"limit": limit, "now": now, "expired": now - wait}
-    return fresh + [Claimed(*row) for row in session.execute(sa.text(statements.CLAIM_WAITING), parameters)]
+    return fresh + [Claimed._make(row) for row in session.execute(sa.text(statements.CLAIM_WAITING), parameters)]
 
 
 def _claim_only(session: Session, ids: Sequence[uuid.UUID]) -> list[Claimed]:
@@ -153,7 +153,7 @@ def _claim_only(session: Session, ids: Sequence[uuid.UUID]) -> list[Claimed]:
         "SELECT id, provider_number_id, occurred_at, received_at, payload, attempts FROM inbound_events"
         " WHERE id = ANY(:ids) AND processed_at IS NULL ORDER BY received_at FOR UPDATE SKIP LOCKED"
     )
-    return [Claimed(*row) for row in session.execute(statement, {"ids": list(ids)})]
+    return [Claimed._make(row) for row in session.execute(statement, {"ids": list(ids)})]
 
 
 def _apply(session: Session, events: Sequence[Claimed], context: _Context) -> ProcessedBatch:
@@ -192,7 +192,7 @@ def _stage(session: Session, decoded: Decoded) -> None:
         ),
         ("in_orders (provider_id, position, name, quantity, price_cents, currency)", decoded.orders),
     ]
-    raw = connection.connection.driver_connection
+    raw: Any = connection.connection.driver_connection
     with raw.cursor() as cursor:
         for target, rows in copies:
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
@@ -216,7 +216,7 @@ def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UU
 def _settle_consent(session: Session, rows: Sequence[ConsentRow], context: _Context) -> int:
     if not rows:
         return 0
-    contacts = dict(
+    contacts: dict[int, uuid.UUID] = dict(
         session.execute(
             sa.text("SELECT ref, contact_id FROM in_people WHERE ref = ANY(:refs)"),
             {"refs": [row.person for row in rows]},
@@ -251,10 +251,15 @@ def _settle_statuses(session: Session, decoded: Decoded, context: _Context) -> s
 
 
 def _settle_replies(session: Session, tenant: dict[str, uuid.UUID]) -> None:
-    _run(session, statements.TOUCHED)
+    _run(session, statements.TOUCHED, "ANALYZE in_touched")
     longest = session.scalar(sa.text("SELECT max(attribution_seconds) FROM campaigns")) or 0
-    session.execute(sa.text(statements.REPLIES), tenant | {"longest": max(longest, _LONGEST_ATTRIBUTION)})
-    new = session.execute(sa.text(statements.UNCLASSIFIED)).all()
+    window = {"longest": max(longest, _LONGEST_ATTRIBUTION)}
+    written: sa.CursorResult[Any] = session.execute(sa.text(statements.WRITTEN), window)  # type: ignore[assignment]
+    if not written.rowcount:
+        return
+    _run(session, "ANALYZE in_written")
+    session.execute(sa.text(statements.REPLIES), tenant | window)
+    new = session.execute(sa.text(statements.UNCLASSIFIED)).tuples().all()
     labels = [(reply_id, label) for reply_id, text in new if (label := classify(text)) is not None]
     if labels:
         parameters = {"ids": [reply_id for reply_id, _ in labels], "labels": [label for _, label in labels]}

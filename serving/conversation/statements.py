@@ -22,7 +22,11 @@ STAGING = """
     CREATE TEMP TABLE IF NOT EXISTS in_orders (
         provider_id text, position integer, name text, quantity integer, price_cents bigint, currency text
         ) ON COMMIT DELETE ROWS;
-    CREATE TEMP TABLE IF NOT EXISTS in_touched (contact_id uuid, since timestamptz) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE IF NOT EXISTS in_touched (contact_id uuid, since timestamptz,
+    until timestamptz) ON COMMIT DELETE ROWS;
+    CREATE TEMP TABLE IF NOT EXISTS in_written (
+        id uuid, contact_id uuid, text text, timestamp timestamptz, known_at timestamptz, reply_to_provider_id text,
+        provider_id text) ON COMMIT DELETE ROWS;
 """
 
 # ---- people ---------------------------------------------------------------------------------------------------------
@@ -222,40 +226,48 @@ UNREACHABLE = """
 # Whom to look at again: who wrote, and whose outbound messages appeared, moved or turned out to be a campaign's.
 TOUCHED = """
     INSERT INTO in_touched
-    SELECT contact_id, min(since) FROM (
+    SELECT contact_id, min(since), max(since) FROM (
         SELECT contact_id, occurred_at AS since FROM in_messages
         UNION ALL
         SELECT m.contact_id, m.timestamp FROM in_statuses AS s JOIN messages AS m ON m.id = s.message_id
         WHERE m.campaign_id IS NOT NULL
     ) AS moved WHERE contact_id IS NOT NULL GROUP BY contact_id
 """
+# `timestamp + interval '0'` leaves the index on contacts as the only way in: without statistics, as in the first minute
+# of a tenant, PostgreSQL prefers the one on time and reads everybody's messages for each of one person's.
+# In a table of its own with statistics: guessed at, these few rows make PostgreSQL read every message for them.
+WRITTEN = """
+    INSERT INTO in_written
+    SELECT m.id, m.contact_id, m.text, m.timestamp, m.known_at, m.reply_to_provider_id, m.provider_id
+    FROM in_touched AS t CROSS JOIN LATERAL (
+        SELECT * FROM messages AS m WHERE m.contact_id = t.contact_id AND m.timestamp + interval '0' >= t.since
+          AND m.timestamp + interval '0' <= t.until + make_interval(secs => :longest) AND m.direction = 'inbound'
+          AND m.kind NOT IN ('system', 'unsupported', 'unknown', 'order', 'reaction')) AS m
+"""
 # An inbound message answers what it quotes; else it is the first after the contact's latest campaign message that is
 # still within its attribution window. A row stays when it turns out to answer nothing: the warehouse keeps versions.
 REPLIES = """
-    WITH written AS (
-        SELECT m.id, m.contact_id, m.text, m.timestamp, m.known_at, m.reply_to_provider_id, m.provider_id
-        FROM in_touched AS t CROSS JOIN LATERAL (
-            SELECT * FROM messages AS m WHERE m.contact_id = t.contact_id AND m.timestamp >= t.since
-              AND m.timestamp <= t.since + make_interval(secs => :longest) AND m.direction = 'inbound'
-              AND m.kind NOT IN ('system', 'unsupported', 'unknown', 'order', 'reaction')) AS m
-    ), answered AS (
+    WITH answered AS (
         SELECT w.id AS message_id, w.contact_id, w.text, w.timestamp, w.known_at,
                coalesce(quoted.id, latest.id) AS in_reply_to_id,
                CASE WHEN quoted.id IS NOT NULL THEN quoted.campaign_id ELSE latest.campaign_id END AS campaign_id
-        FROM written AS w
+        FROM in_written AS w
         LEFT JOIN LATERAL (
             SELECT q.id, q.campaign_id FROM messages AS q
             WHERE q.provider_id = w.reply_to_provider_id AND q.direction = 'outbound' AND q.contact_id = w.contact_id
+            LIMIT 1
         ) AS quoted ON true
         LEFT JOIN LATERAL (
             SELECT o.id, o.campaign_id, o.timestamp FROM messages AS o JOIN campaigns AS c ON c.id = o.campaign_id
-            WHERE o.contact_id = w.contact_id AND o.timestamp <= w.timestamp
-              AND o.timestamp >= w.timestamp - make_interval(secs => :longest) AND o.direction = 'outbound'
+            WHERE o.contact_id = w.contact_id AND o.timestamp + interval '0' <= w.timestamp
+              AND o.timestamp + interval '0' >= w.timestamp - make_interval(secs => :longest)
+              AND o.direction = 'outbound'
               AND o.timestamp >= w.timestamp - make_interval(secs => c.attribution_seconds)
-            ORDER BY o.timestamp DESC, o.provider_id DESC LIMIT 1
+            ORDER BY o.timestamp + interval '0' DESC, o.provider_id DESC LIMIT 1
         ) AS latest ON quoted.id IS NULL AND NOT EXISTS (
             SELECT FROM messages AS earlier
-            WHERE earlier.contact_id = w.contact_id AND earlier.timestamp BETWEEN latest.timestamp AND w.timestamp
+            WHERE earlier.contact_id = w.contact_id
+              AND earlier.timestamp + interval '0' BETWEEN latest.timestamp AND w.timestamp
               AND earlier.direction = 'inbound' AND earlier.kind NOT IN ('system', 'unsupported', 'unknown', 'order',
               'reaction')
               AND (earlier.timestamp, earlier.provider_id) < (w.timestamp, w.provider_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.driver import Abilities
 from gateway.errors import GatewayError, Reaction, wait_seconds
@@ -38,7 +39,11 @@ def read_result(
     if isinstance(answer, SendReceipt):
         return Result("accepted", "accepted", provider_id=answer.provider_id, accepted_at=answer.accepted_at)
     label = f"{answer.reaction.value}:{answer.code}" if answer.code is not None else answer.reaction.value
-    detail = {"error_code": answer.code, "error_detail": answer.detail[:500], "reaction": answer.reaction}
+    detail: dict[str, Any] = {
+        "error_code": answer.code,
+        "error_detail": answer.detail[:500],
+        "reaction": answer.reaction,
+    }
     if answer.reaction is Reaction.UNKNOWN:
         if abilities is Abilities.DEDUPE and attempt < MAX_ATTEMPTS:
             return Result("queued", "unknown", "outcome_unknown", now + dt.timedelta(seconds=5), **detail)

@@ -93,7 +93,7 @@ def _routes(request: Request) -> NumberRoutes:
     state = request.app.state
     if not hasattr(state, "number_routes"):
         state.number_routes = NumberRoutes(state.database)
-    return state.number_routes
+    return state.number_routes  # type: ignore[no-any-return]
 
 
 async def _limited_body(request: Request) -> bytes:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI
@@ -146,7 +147,7 @@ class InboxWriter:
         with self._database.no_tenant() as session:
             connection = session.connection()
             connection.execute(_STAGING)
-            raw = connection.connection.driver_connection
+            raw: Any = connection.connection.driver_connection
             for tenant_id in sorted(merged):
                 # Several tenants share one commit; each group of rows is written under its own tenant's rights.
                 connection.execute(sa.text("SELECT set_config('app.tenant_id', :id, true)"), {"id": str(tenant_id)})

@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 
+from celery import Celery
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -27,6 +28,8 @@ class Wake:
 
     def __init__(self, redis_url: str) -> None:
         self._redis = Redis.from_url(redis_url, socket_timeout=1.0, socket_connect_timeout=0.5)
+        self._celery = Celery("rapport", broker=redis_url, set_as_current=False)
+        self._celery.conf.broker_transport_options = {"socket_connect_timeout": 0.5, "socket_timeout": 1.0}
         self._silent_until: dt.datetime | None = None
 
     def inbound(self, tenant_ids: Iterable[uuid.UUID], now: dt.datetime) -> None:
@@ -53,15 +56,14 @@ class Wake:
 
     def close(self) -> None:
         self._redis.close()
+        self._celery.close()
 
     def _wake(self, task: str, tenant_id: uuid.UUID, now: dt.datetime) -> None:
-        from serving.worker.app import app
-
         if self._silent_until is not None and now < self._silent_until:
             return
         try:
             if self._redis.set(mark(task, tenant_id), 1, ex=MARK_SECONDS, nx=True):
-                app.send_task(task, args=[str(tenant_id)], retry=False)
+                self._celery.send_task(task, args=[str(tenant_id)], retry=False)
         except Exception as error:  # Celery wraps a broker's failure in several classes of its own
             log.warning("wake.unavailable", extra={"error": type(error).__name__})
             self._silent_until = now + dt.timedelta(seconds=_BREAK_SECONDS)

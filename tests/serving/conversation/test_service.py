@@ -218,3 +218,16 @@ class TestIdentity:
         inbox.process()
         assert inbox.all("SELECT phone FROM contacts") == [("+" + ANNA,)]
         assert inbox.all("SELECT kind FROM contact_identities ORDER BY 1") == [("phone",), ("whatsapp_user_id",)]
+
+
+def test_replies_months_apart_in_one_batch_are_all_found(inbox):
+    later = 60 * 24 * HOUR
+    for part, start in (("first", T0), ("second", T0 + later)):
+        campaign_id = inbox.add_campaign()
+        inbox.receive(
+            echo(f"w.out.{part}", ANNA, start),
+            status(f"w.out.{part}", "sent", start, ANNA, f"campaign:{campaign_id}"),
+            text(f"w.in.{part}", ANNA, "tell me more", start + HOUR),
+        )
+    inbox.process()
+    assert inbox.all("SELECT count(*) FROM replies WHERE campaign_id IS NOT NULL") == [(2,)]

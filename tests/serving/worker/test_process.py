@@ -17,7 +17,6 @@ from redis import Redis
 
 from serving.kit.clock import utc_now
 from serving.worker import tasks
-from serving.worker.app import app
 from serving.worker.wake import DISPATCH, INBOUND, Wake, mark
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +81,6 @@ class TestProcess:
     def test_a_wake_up_is_followed(self, process, database, redis_url):
         tenant_id = database.add_tenant()
         receive(database, tenant_id, "w.woken")
-        app.conf.broker_url = redis_url
         Wake(redis_url).inbound([tenant_id], utc_now())
         assert processed_within(database, tenant_id, 30), process[1].read_text()
 
@@ -100,7 +98,6 @@ class TestProcess:
 class TestWake:
     def test_only_one_task_is_queued_until_it_ran(self, redis_url):
         redis, tenant_id = Redis.from_url(redis_url), uuid.uuid4()
-        app.conf.broker_url = redis_url
         redis.delete("celery")
         wake = Wake(redis_url)
         for _ in range(50):
