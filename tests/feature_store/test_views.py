@@ -37,21 +37,16 @@ def read_events(history: Any, tenant_id: Any) -> dict[tuple[str, str], list[Even
     with psycopg.connect(history.admin_url) as connection:
 
         def rows(query: str) -> list[Any]:
-            return connection.execute(query, {"tenant": tenant_id}).fetchall()
+            return connection.execute(f"{query} WHERE tenant_id = %s", [tenant_id]).fetchall()
 
-        messages = rows(
-            "SELECT id, contact_id, campaign_id, direction, timestamp, known_at FROM messages WHERE tenant_id = %(tenant)s"
-        )
-        statuses = rows(
-            "SELECT message_id, status, occurred_at, known_at FROM message_status_events WHERE tenant_id = %(tenant)s"
-        )
-        replies = rows("SELECT contact_id, timestamp, known_at, length(text) FROM replies WHERE tenant_id = %(tenant)s")
-        orders = rows("SELECT contact_id, ordered_at, known_at, total_cents FROM orders WHERE tenant_id = %(tenant)s")
-        redeemed = rows(
-            "SELECT contact_id, occurred_at, known_at, campaign_id FROM conversions WHERE tenant_id = %(tenant)s"
-        )
-        kinds = dict(rows("SELECT id, conversion_event FROM campaigns WHERE tenant_id = %(tenant)s"))
-        zone = ZoneInfo(rows("SELECT timezone FROM tenants WHERE id = %(tenant)s")[0][0])
+        messages = rows("SELECT id, contact_id, campaign_id, direction, timestamp, known_at FROM messages")
+        statuses = rows("SELECT message_id, status, occurred_at, known_at FROM message_status_events")
+        replies = rows("SELECT contact_id, timestamp, known_at, length(text) FROM replies")
+        orders = rows("SELECT contact_id, ordered_at, known_at, total_cents FROM orders")
+        redeemed = rows("SELECT contact_id, occurred_at, known_at, campaign_id FROM conversions")
+        kinds = dict(rows("SELECT id, conversion_event FROM campaigns"))
+        (name,) = connection.execute("SELECT timezone FROM tenants WHERE id = %s", [tenant_id]).fetchone()
+        zone = ZoneInfo(name)
     events: dict[tuple[str, str], list[Event]] = defaultdict(list)
 
     def sign(contact: Any, at: dt.datetime, known: dt.datetime) -> None:

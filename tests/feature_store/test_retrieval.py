@@ -1,0 +1,187 @@
+"""No view lets a row from the future, a late one, an expired one or a stranger's into a training row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from feature_store.feature_services import FEATURE_SERVICES, FeatureService
+from feature_store.feature_view import FeatureView
+from feature_store.feature_views import FEATURE_VIEWS, NUMBERS
+from feature_store.on_demand import ON_DEMAND
+from feature_store.retrieval import InvalidSpine, get_historical_features
+from feature_store.warehouse import Warehouse
+
+EVERYTHING = FeatureService("everything", NUMBERS, tuple(ON_DEMAND))
+KINDS = {"number": "double", "moment": "timestamptz", "json": "varchar"}
+AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Warehouse:
+    """Empty views."""
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("CREATE SCHEMA features; CREATE SCHEMA marts")
+        connection.execute("CREATE TABLE marts.dim_tenants (tenant_id varchar, timezone varchar)")
+        connection.execute("INSERT INTO marts.dim_tenants VALUES ('t1', 'UTC'), ('t2', 'UTC')")
+        for view in FEATURE_VIEWS:
+            columns = ", ".join(f"{feature.name} {KINDS[feature.kind]}" for feature in view.features)
+            connection.execute(
+                f"CREATE TABLE {view.source.table} (tenant_id varchar, contact_id varchar, event_timestamp timestamptz,"
+                f" created_timestamp timestamptz, {columns})"
+            )
+    return warehouse
+
+
+def plant(
+    store: Warehouse,
+    view: FeatureView,
+    mark: int,
+    event: dt.datetime,
+    created: dt.datetime | None = None,
+    tenant: str = "t1",
+) -> None:
+    """A row of the view whose every value carries the mark."""
+    values = {
+        "number": float(mark),
+        "moment": dt.datetime(2000, 1, 1, tzinfo=dt.UTC) + mark * DAY,
+        "json": f'{{"mark": {mark}}}',
+    }
+    row = [tenant, "c1", event, created or event, *(values[feature.kind] for feature in view.features)]
+    with store.connect(read_only=False) as connection:
+        connection.execute(f"INSERT INTO {view.source.table} VALUES ({', '.join('?' for _ in row)})", row)
+
+
+def spine(*moments: dt.datetime, tenant: str = "t1", contact: str = "c1") -> pl.DataFrame:
+    return pl.DataFrame({"tenant_id": tenant, "contact_id": contact, "event_timestamp": moments})
+
+
+def marks(frame: pl.DataFrame, view: FeatureView) -> list[int | None]:
+    """The mark of the row each spine row got, which must be the same in all its columns."""
+    found = []
+    for row in frame.iter_rows(named=True):
+        seen = set()
+        for feature in view.features:
+            value = row[feature.name]
+            if value is None:
+                seen.add(None)
+            elif feature.kind == "number":
+                seen.add(int(value))
+            elif feature.kind == "moment":
+                seen.add((value - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).days)
+            else:
+                seen.add(int(value.split(":")[1].rstrip("}")))
+        assert len(seen) == 1
+        found.append(seen.pop())
+    return found
+
+
+@pytest.mark.parametrize("view", FEATURE_VIEWS, ids=lambda view: view.name)
+class TestNoLeak:
+    def test_a_planted_row_of_the_future_changes_nothing(self, store, view):
+        plant(store, view, 1, AT - 2 * DAY)
+        before = get_historical_features(store, spine(AT), EVERYTHING)
+        plant(store, view, 9, AT + SECOND)
+
+        after = get_historical_features(store, spine(AT), EVERYTHING)
+
+        assert_frame_equal(before, after)
+        assert marks(after, view) == [1]
+
+    def test_a_row_that_became_known_later_changes_nothing(self, store, view):
+        plant(store, view, 1, AT - 2 * DAY)
+        before = get_historical_features(store, spine(AT), EVERYTHING)
+        plant(store, view, 9, AT - DAY, created=AT + SECOND)
+
+        after = get_historical_features(store, spine(AT), EVERYTHING)
+
+        assert_frame_equal(before, after)
+        assert marks(after, view) == [1]
+
+    def test_a_late_row_counts_from_when_it_was_known(self, store, view):
+        plant(store, view, 1, AT - 2 * DAY)
+        plant(store, view, 2, AT - DAY, created=AT + DAY)
+
+        found = get_historical_features(store, spine(AT, AT + DAY), EVERYTHING)
+
+        assert marks(found, view) == [1, 2]
+
+    def test_a_late_row_about_long_ago_does_not_replace_a_newer_one(self, store, view):
+        plant(store, view, 2, AT - DAY)
+        plant(store, view, 1, AT - 20 * DAY, created=AT)
+
+        assert marks(get_historical_features(store, spine(AT + SECOND), EVERYTHING), view) == [2]
+
+    def test_another_tenants_row_changes_nothing(self, store, view):
+        plant(store, view, 1, AT - 2 * DAY)
+        before = get_historical_features(store, spine(AT), EVERYTHING)
+        plant(store, view, 9, AT - DAY, tenant="t2")
+
+        after = get_historical_features(store, spine(AT), EVERYTHING)
+
+        assert_frame_equal(before, after)
+        assert marks(after, view) == [1]
+
+    def test_a_row_older_than_the_ttl_is_not_used(self, store, view):
+        ttl = view.ttl or 4000 * DAY
+        plant(store, view, 1, AT - ttl)
+
+        found = get_historical_features(store, spine(AT, AT + SECOND), EVERYTHING)
+
+        # Only the profile has no ttl: who somebody is does not go stale.
+        assert marks(found, view) == [1, None if view.ttl else 1]
+        assert (view.ttl is None) == (view.name == "contact_profile")
+
+    def test_any_mixture_of_late_rows_gives_the_newest_that_was_true_and_known(self, store, view):
+        chance = random.Random(3)
+        rows = []
+        for mark in range(60):
+            event = AT - chance.randrange(30) * DAY
+            row = (mark, event, event + chance.choice([0, 0, 1, 5, 12]) * DAY)
+            if (row[1], row[2]) not in {known[1:] for known in rows}:
+                rows.append(row)
+                plant(store, view, *row)
+        moments = [AT - chance.randrange(35 * 86400) * SECOND for _ in range(200)]
+
+        found = marks(get_historical_features(store, spine(*moments), EVERYTHING), view)
+
+        def newest(at: dt.datetime) -> int | None:
+            usable = [(event, created, mark) for mark, event, created in rows if event <= at and created <= at]
+            return max(usable)[2] if usable else None
+
+        assert found == [newest(at) for at in moments]
+        assert len(set(found)) > 5
+
+
+class TestSpine:
+    def test_every_row_is_kept_in_its_order_with_its_own_columns(self, store):
+        plant(store, FEATURE_VIEWS[0], 1, AT - DAY)
+        given = pl.concat([spine(AT, AT - 5 * DAY, AT), spine(AT, contact="nobody"), spine(AT, tenant="t3")])
+        given = given.with_columns(label=pl.Series([3, 1, 2, 5, 4]))
+
+        found = get_historical_features(store, given, FEATURE_SERVICES["lead_scoring_v1"])
+
+        assert_frame_equal(found.select(given.columns), given)
+        assert found["sent_7d"].to_list() == [1, None, 1, None, None]
+
+    def test_an_empty_spine_gives_the_columns(self, store):
+        found = get_historical_features(store, spine().cast({"event_timestamp": pl.Datetime("us", "UTC")}), EVERYTHING)
+
+        assert found.height == 0
+        assert set(NUMBERS) <= set(found.columns)
+
+    def test_a_missing_key_is_refused(self, store):
+        with pytest.raises(InvalidSpine, match="contact_id"):
+            get_historical_features(store, spine(AT).drop("contact_id"), EVERYTHING)
+
+    def test_a_column_that_retrieval_would_add_is_refused(self, store):
+        with pytest.raises(InvalidSpine, match="sent_7d"):
+            get_historical_features(store, spine(AT).with_columns(sent_7d=1), EVERYTHING)
