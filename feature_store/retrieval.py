@@ -83,10 +83,10 @@ def _as_of(connection: duckdb.DuckDBPyConnection, view: FeatureView, names: tupl
     true_since, known_since = source.event_timestamp, source.created_timestamp
     late = connection.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {known_since} > {true_since} LIMIT 1)"
-    ).fetchone()
+    ).fetchall()
     usable_since = true_since
     rows = source.table
-    if late and late[0]:
+    if late[0][0]:
         # Usable once both true and known. A row that becomes usable after a newer one already was, is never the answer.
         usable_since = "usable_since"
         rows = f"""(
