@@ -33,6 +33,8 @@ TABLES = (
     "outbound_messages",
     "decisions",
 )
+# What people wrote stays in the operational database; its length is what the warehouse needs of it.
+MEASURED = {("messages", "text"): "text_length", ("replies", "text"): "text_length"}
 HORIZONS = "CREATE TABLE IF NOT EXISTS raw._horizons (table_name varchar PRIMARY KEY, horizon ubigint NOT NULL)"
 COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
@@ -94,11 +96,20 @@ def ingest(
 def _ingest_table(source: Any, target: Any, table: str, horizon: int, now: dt.datetime) -> int:
     if table not in TABLES:
         raise ValueError(f"{table} is not ingested; there are: {', '.join(TABLES)}")
-    columns = {str(name): _duckdb_type(table, name, kind) for name, kind in _rows(source, COLUMNS.format(table=table))}
+    described = [(str(name), str(kind)) for name, kind in _rows(source, COLUMNS.format(table=table))]
+    columns = {
+        MEASURED.get((table, name), name): "integer" if (table, name) in MEASURED else _duckdb_type(table, name, kind)
+        for name, kind in described
+    }
     _ensure_table(target, table, columns)
     last = target.execute("SELECT horizon FROM raw._horizons WHERE table_name = ?", [table]).fetchone()
     since = int(last[0]) if last else 0
-    selected = ", ".join(_as_arrow(name, kind) for name, kind in columns.items())
+    selected = ", ".join(
+        f'length("{name}") AS "{MEASURED[table, name]}"'
+        if (table, name) in MEASURED
+        else _as_arrow(name, _duckdb_type(table, name, kind))
+        for name, kind in described
+    )
     names = ", ".join(f'"{name}"' for name in columns)
     casts = ", ".join(f'CAST("{name}" AS {kind})' for name, kind in columns.items())
     rows = 0

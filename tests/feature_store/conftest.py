@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,3 +76,8 @@ def history(home: Home, _template_database: str, tmp_path_factory: pytest.TempPa
     yield History(admin_url, operational_url, warehouse, tenants["ours"], tenants["theirs"], built.stdout)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def run_dbt() -> Callable[..., subprocess.CompletedProcess[str]]:
+    return dbt

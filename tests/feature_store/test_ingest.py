@@ -65,6 +65,26 @@ class TestOneRun:
         assert row["_ingested_at"] == NOW
         assert not {"phone", "name", "email"} & set(frame.columns)
 
+    def test_what_people_wrote_arrives_as_its_length(self, database, warehouse, tenant):
+        with psycopg.connect(database.admin) as connection:
+            (contact,) = connection.execute(ADD, [tenant, "{}"]).fetchone()
+            (conversation,) = connection.execute(
+                "INSERT INTO conversations (tenant_id, contact_id, started_at, last_message_at)"
+                " VALUES (%s, %s, now(), now()) RETURNING id",
+                [tenant, contact],
+            ).fetchone()
+            connection.execute(
+                "INSERT INTO messages (tenant_id, contact_id, conversation_id, direction, text, status, timestamp,"
+                " provider_id) VALUES (%s, %s, %s, 'inbound', 'my number is secret', 'delivered', now(), 'wamid.1')",
+                [tenant, contact, conversation],
+            )
+
+        ingest(database.etl_read, warehouse, now=NOW)
+
+        frame = warehouse.query("SELECT * FROM raw.messages WHERE tenant_id = ?", [str(tenant)])
+        assert frame["text_length"].to_list() == [len("my number is secret")]
+        assert "secret" not in str(frame.rows())
+
     def test_every_table_exists_before_its_first_row(self, database, warehouse):
         ingest(database.etl_read, warehouse, now=NOW)
 

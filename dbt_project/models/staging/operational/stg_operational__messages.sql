@@ -10,7 +10,7 @@ renamed as (
         cast(campaign_id as varchar) as campaign_id,
         direction,
         kind,
-        length(text) as text_length,
+        cast(text_length as bigint) as text_length,
         status,
         timestamp as sent_at,
         known_at,

@@ -9,7 +9,7 @@ renamed as (
         cast(contact_id as varchar) as contact_id,
         cast(in_reply_to_id as varchar) as in_reply_to_id,
         cast(campaign_id as varchar) as campaign_id,
-        length(text) as text_length,
+        cast(text_length as bigint) as text_length,
         timestamp as replied_at,
         classification,
         known_at
