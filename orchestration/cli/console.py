@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 out = Console()
@@ -18,7 +19,7 @@ err = Console(stderr=True)
 
 
 class Refused(Exception):
-    """A command that cannot go on; `code` is its exit code: 1 it failed, 2 the input is wrong, 3 the product is not ready."""
+    """A command that cannot go on. Exit codes: 1 it failed, 2 the input is wrong, 3 the product is not ready."""
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -43,7 +44,9 @@ def table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) or row[index] is None for row in rows)
         grid.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*["" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row])
+        grid.add_row(
+            *["" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row]
+        )
     out.print(grid)
     out.print()
 
@@ -57,6 +60,44 @@ def working(message: str) -> Iterator[None]:
     else:
         err.print(message, highlight=False)
         yield
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, str], None]]:
+    """Yields a listener for (step, what happened): a spinner with the step's name, or a line a step elsewhere."""
+    if err.is_terminal:
+        with err.status("starting") as status:
+
+            def show(step: str, event: str) -> None:
+                if event == "STEP_START":
+                    status.update(step)
+                else:
+                    err.print(
+                        f"  {step}: {'done' if event == 'STEP_SUCCESS' else '[red]failed[/red]'}", highlight=False
+                    )
+
+            yield show
+    else:
+        yield lambda step, event: err.print(f"  {step}", highlight=False) if event == "STEP_START" else None
+
+
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields progress(done, total): a bar on a terminal, one line elsewhere."""
+    if not err.is_terminal:
+        err.print(f"  {text}", highlight=False)
+        yield lambda done, total: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as shown:
+        task = shown.add_task(text, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
 
 def json_option() -> Any:

@@ -42,5 +42,9 @@ def create(
     if as_json:
         console.print_json(figures)
     else:
-        console.table(f"Tenant {slug}", ["what", "value"], [[key.replace("_", " "), str(value)] for key, value in figures.items() if value])
+        console.table(
+            f"Tenant {slug}",
+            ["what", "value"],
+            [[key.replace("_", " "), str(value)] for key, value in figures.items() if value],
+        )
         console.out.print("The password and the key are not shown again.", style="yellow")

@@ -24,7 +24,7 @@ FIRST = ("simulator", "api", "worker")
 LATER = ("mlflow", "dagster", "daemon")
 HOLDOUT_RATE = 0.2
 CAMPAIGN = {"category": "coffee", "offer_type": "discount", "discount_rate": 0.2}
-TEMPLATE = "coffee_discount_20"
+TEMPLATE = "coffee_discount"
 TEXT = "{{name}}, 20% off coffee until Sunday! Reply STOP to leave."
 
 Bar = Callable[[str], Any]
@@ -63,7 +63,7 @@ def play(home: Home, now: dt.datetime, bar: Bar, show_step: Callable[[str, str],
 
     with stage("history received") as received:
         until = _replayed_until(home, business)
-        campaigns = past_campaigns(api, until)
+        campaigns = tenant.record_past(home, business, simulator.past_campaigns(until, SEED))
         with bar("90 days of messages arrive by webhook") as progress:
             posted = simulator.replay(people, until, campaigns, progress)
         with bar("they are processed") as progress:
@@ -93,29 +93,6 @@ def play(home: Home, now: dt.datetime, bar: Bar, show_step: Callable[[str, str],
     report.addresses = _addresses(home)
     report.seconds = round(time.monotonic() - started, 1)
     return report
-
-
-def past_campaigns(api: httpx.Client, until: dt.datetime) -> list[tuple[str, simulator.PastCampaign]]:
-    """The past campaigns with their ids; recorded as completed ones if they are not there yet."""
-    planned = simulator.past_campaigns(until, SEED)
-    known = {
-        entry["external_id"]: entry["id"] for entry in _pages(api, "/api/v1/campaigns/") if entry.get("external_id")
-    }
-    result = []
-    for campaign in planned:
-        campaign_id = known.get(campaign.external_id)
-        if campaign_id is None:
-            body = {
-                "name": campaign.name,
-                "type": "broadcast",
-                "message_template": campaign.text,
-                "attributes": campaign.attributes,
-                "external_id": campaign.external_id,
-                "completed_at": campaign.sent_at.isoformat(),
-            }
-            campaign_id = _call(api, "POST", "/api/v1/campaigns/", body)["id"]
-        result.append((campaign_id, campaign))
-    return result
 
 
 def start_campaign(api: httpx.Client, people: str, now: dt.datetime) -> str:
@@ -154,6 +131,12 @@ def wait_sent(
             progress(total - waiting, total)
             if total and not waiting:
                 return int(accepted)
+            halted = connection.execute(
+                "SELECT status, status_reason FROM campaigns WHERE id = %s AND status IN ('paused', 'stopped')",
+                (campaign_id,),
+            ).fetchone()
+            if halted:
+                raise DemoFailed(f"the campaign was {halted[0]}: {halted[1]}")
             if time.monotonic() > deadline:
                 raise DemoFailed(
                     f"{waiting} of {total} messages still wait to be sent after {limit_seconds:.0f} s; see worker.log"

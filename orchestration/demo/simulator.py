@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -59,7 +60,9 @@ def past_campaigns(until: dt.datetime, seed: int) -> list[PastCampaign]:
     return campaigns
 
 
-def replay(simulator: str, until: dt.datetime, campaigns: list[tuple[str, PastCampaign]], progress: Progress) -> int:
+def replay(
+    simulator: str, until: dt.datetime, campaigns: list[tuple[uuid.UUID, PastCampaign]], progress: Progress
+) -> int:
     """How many events the simulator posted to the webhook, all acknowledged. `campaigns` come with their ids.
 
     The same history asked for again goes on where it stopped, so a killed demo can be started again."""

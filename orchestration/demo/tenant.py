@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
+from orchestration.demo.simulator import PastCampaign
 from orchestration.runtime.environment import admin_database_url
 from orchestration.runtime.home import Home, write_atomically
 
@@ -17,6 +20,7 @@ SLUG = "demo"
 NUMBER_ID = "100000000000001"
 ACCOUNT_ID = "200000000000001"
 PHONE = "+999100000001"
+MESSAGES_PER_SECOND = 500
 MODEL_INPUTS = {
     "contact": {},
     "campaign": {"category": "category", "offer_type": "category", "discount_rate": "number"},
@@ -68,7 +72,39 @@ def ensure(home: Home, now: dt.datetime) -> DemoTenant:
         write_atomically(kept, json.dumps(secrets, indent=1), mode=0o600)
     with psycopg.connect(admin) as connection:
         connection.execute("UPDATE tenants SET timezone = %s WHERE id = %s", (zone_by_day(now), tenant.tenant_id))
+        # The simulator takes what Meta lets a proven number send.
+        connection.execute(
+            "UPDATE phone_numbers SET messages_per_second = %s WHERE tenant_id = %s",
+            (MESSAGES_PER_SECOND, tenant.tenant_id),
+        )
     return tenant
+
+
+def record_past(
+    home: Home, tenant: DemoTenant, campaigns: Sequence[PastCampaign]
+) -> list[tuple[uuid.UUID, PastCampaign]]:
+    """The campaigns the business ran before it came, each with its id; recorded as completed, once."""
+    found = [(uuid.uuid5(tenant.tenant_id, campaign.external_id), campaign) for campaign in campaigns]
+    rows = [
+        (
+            tenant.tenant_id,
+            campaign_id,
+            past.external_id,
+            past.name,
+            past.text,
+            Jsonb(past.attributes),
+            *[past.sent_at] * 3,
+        )
+        for campaign_id, past in found
+    ]
+    with psycopg.connect(admin_database_url(home)) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO campaigns (tenant_id, id, external_id, name, message_template, attributes, start_date,"
+            " end_date, known_at, status) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'completed')"
+            " ON CONFLICT DO NOTHING",
+            rows,
+        )
+    return found
 
 
 class DemoTenantForeign(Exception):

@@ -8,6 +8,7 @@ import dagster as dg
 import psycopg
 
 from feature_store.settings import settings
+from feature_store.transforms import ModelInputs
 
 tenants = dg.DynamicPartitionsDefinition(name="tenant")
 
@@ -16,7 +17,7 @@ tenants = dg.DynamicPartitionsDefinition(name="tenant")
 class TenantRef:
     tenant_id: str
     slug: str
-    model_inputs: dict[str, dict[str, str]]
+    model_inputs: ModelInputs
     is_simulated: bool
 
 

@@ -19,8 +19,9 @@ class _Handler(logging.Handler):
                 listener(str(step), str(kind))
 
 
-@dg.logger(description="Calls the process's listeners with (step, what happened); prints nothing.")
+@dg.logger
 def progress(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Calls the process's listeners with (step, what happened); prints nothing."""
     logger = logging.getLogger("rapport.progress")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)

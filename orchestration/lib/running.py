@@ -9,9 +9,14 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from orchestration.runtime.environment import process_environment
 from orchestration.runtime.home import PROJECT_ROOT, Home
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 RUNNER = "rapport/runner"
 
@@ -104,66 +109,81 @@ def run_graph(home: Home, select: str | None = None, tenants: list[str] | None =
             if not wanted:
                 continue
             name = "loop" if slug is not None else "refresh"
-            result = defs.resolve_job_def(name).execute_in_process(
-                instance=instance,
-                partition_key=slug,
-                asset_selection=sorted(wanted),
-                run_config={"loggers": {"progress": {"config": {}}}},
-                tags={RUNNER: f"{socket.gethostname()}:{os.getpid()}"} | ({"tenant": slug} if slug else {}),
-                raise_on_error=False,
-            )
-            reports.append(_report(result))
+            with told_to(home.logs / "run.log"):
+                result = defs.resolve_job_def(name).execute_in_process(
+                    instance=instance,
+                    partition_key=slug,
+                    asset_selection=sorted(wanted),
+                    run_config={"loggers": {"progress": {"config": {}}}},
+                    tags={RUNNER: f"{socket.gethostname()}:{os.getpid()}"} | ({"tenant": slug} if slug else {}),
+                    raise_on_error=False,
+                )
+            reports.append(_report(instance, result.run_id, result.success))
             if not reports[-1].succeeded:
                 raise RunFailed("; ".join(reports[-1].errors or reports[-1].failed_checks) or "the run failed")
     return reports
 
 
-def end_dead_runs(instance: object) -> list[str]:
+@contextlib.contextmanager
+def told_to(log: Path) -> Iterator[None]:
+    """What dbt prints meanwhile goes to a log file; standard error is left to whoever shows progress."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as out, contextlib.redirect_stdout(out):
+        yield
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """The ids of runs whose process is gone without having said so; they are recorded as failed."""
     import dagster as dg
     import psutil
 
     ended = []
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    for run in instance.get_runs(started):  # type: ignore[attr-defined]
+    for run in instance.get_runs(started):
         host, _, pid = run.tags.get(RUNNER, "").partition(":")
         if host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid)):
-            instance.report_run_failed(run, "the process that ran it ended")  # type: ignore[attr-defined]
+            instance.report_run_failed(run, "the process that ran it ended")
             ended.append(run.run_id)
     return ended
 
 
-def _report(result: object) -> RunReport:
-    report = RunReport(result.run_id, result.success)  # type: ignore[attr-defined]
+def _report(instance: dg.DagsterInstance, run_id: str, succeeded: bool) -> RunReport:
+    """The run as its event log tells it."""
+    report = RunReport(run_id, succeeded)
     started: dict[str, float] = {}
     rows: dict[str, int] = {}
-    for event in result.all_events:  # type: ignore[attr-defined]
-        kind = event.event_type_value
+    for record in instance.all_logs(run_id):
+        event = record.dagster_event
+        if event is None:
+            continue
+        step, kind = event.step_key or "", event.event_type_value
         if kind == "STEP_START":
-            started[event.step_key] = event.timestamp
+            started[step] = record.timestamp
         elif kind in ("STEP_SUCCESS", "STEP_FAILURE"):
-            failed = kind == "STEP_FAILURE"
-            seconds = event.timestamp - started.get(event.step_key, event.timestamp)
-            report.steps.append(Step(event.step_key, round(seconds, 2), rows.get(event.step_key), failed))
-            if failed:
-                error = event.event_specific_data.error
-                report.errors.append(f"{event.step_key}: {_last_line(error)}")
+            seconds = round(record.timestamp - started.get(step, record.timestamp), 2)
+            report.steps.append(Step(step, seconds, rows.get(step), kind == "STEP_FAILURE"))
+            if kind == "STEP_FAILURE":
+                report.errors.append(f"{step}: {_last_line(event.step_failure_data.error)}")
         elif kind == "ASSET_MATERIALIZATION":
-            materialization = event.event_specific_data.materialization
-            values = {name: value.value for name, value in materialization.metadata.items() if hasattr(value, "value")}
+            materialization = event.step_materialization_data.materialization
+            values: dict[str, object] = {
+                name: value.value for name, value in materialization.metadata.items() if hasattr(value, "value")
+            }
             report.metadata["/".join(materialization.asset_key.path)] = values
             count = values.get("rows_ingested", values.get("rows", values.get("dagster/row_count")))
             if isinstance(count, int):
-                rows[event.step_key] = rows.get(event.step_key, 0) + count
-        elif kind == "ASSET_CHECK_EVALUATION" and not event.event_specific_data.passed:
-            check = event.event_specific_data
-            report.failed_checks.append(f"check {check.check_name} of {'/'.join(check.asset_key.path)} failed")
+                rows[step] = rows.get(step, 0) + count
+        elif kind == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            rows[step] = rows.get(step, 0) + int(getattr(check.metadata.get("rows_judged"), "value", 0) or 0)
+            if not check.passed:
+                report.failed_checks.append(f"check {check.check_name} of {'/'.join(check.asset_key.path)} failed")
     return report
 
 
-def _last_line(error: object) -> str:
+def _last_line(error: Any) -> str:
     cause = error
     while getattr(cause, "cause", None) is not None:
-        cause = cause.cause  # type: ignore[attr-defined]
+        cause = cause.cause
     lines = str(getattr(cause, "message", cause)).strip().splitlines()
     return lines[0] if lines else "failed"

@@ -81,7 +81,6 @@ def process_environment(home: Home) -> dict[str, str]:
         "TRAINING_TRACKING_URI": home.mlflow_uri,
         "TRAINING_BUNDLES_DIR": str(home.bundles),
         "DAGSTER_HOME": str(home.dagster),
-        "DBT_PROFILES_DIR": str(home.path / "dbt"),
     }
     if "api" in ports:
         made["SERVING_PUBLIC_URL"] = f"http://127.0.0.1:{ports['api']}"

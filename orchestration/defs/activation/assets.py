@@ -21,7 +21,7 @@ TOP_FRACTION = 0.3
     owners=["team:data"],
     description=f"The {TOP_FRACTION:.0%} of a tenant's contacts whose lead score is highest.",
 )
-def likely_buyers(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def likely_buyers(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     from serving.kit.database import Database
     from serving.segment import service
 

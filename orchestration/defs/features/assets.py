@@ -3,8 +3,8 @@
 import datetime as dt
 
 import dagster as dg
-from feature_store.materialize import materialize
 
+from feature_store.materialize import materialize
 from feature_store.settings import settings
 from feature_store.warehouse import Warehouse
 from orchestration.defs.training.assets import FEATURES
@@ -20,7 +20,7 @@ from orchestration.lib.partitions import tenant_of, tenants
     owners=["team:data"],
     description="The rows of every feature view as of now, packed by contact; what predictions read.",
 )
-def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     configured = settings()
     tenant = tenant_of(context.partition_key)
     snapshot = materialize(

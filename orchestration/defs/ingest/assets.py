@@ -4,8 +4,8 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-from feature_store.ingest import ingest
 
+from feature_store.ingest import ingest
 from feature_store.settings import settings
 from feature_store.warehouse import Warehouse
 from orchestration.defs.ingest.contracts import CONTRACTS
@@ -25,7 +25,7 @@ SPECS = [
 
 
 @dg.multi_asset(specs=SPECS, can_subset=True, pool="warehouse", name="ingest")
-def raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+def raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     wanted = [key.path[-1] for key in context.selected_asset_keys]
     configured = settings()
     for table in ingest(

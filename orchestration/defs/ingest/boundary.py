@@ -27,14 +27,14 @@ def judge_new_rows(warehouse: Warehouse, table: str, now: dt.datetime) -> Verdic
     examples: dict[str, list[str]] = {}
     with warehouse.connect(read_only=False) as connection:
         connection.execute(WATERMARKS)
-        newest = connection.execute(f"SELECT max(_ingested_at) FROM raw.{table}").fetchone()
-        reader = connection.execute(f"SELECT {columns} FROM raw.{table} WHERE {NEW}", {"table": table})
-        for batch in reader.to_arrow_reader(JUDGED_ROWS):
+        [(newest,)] = connection.execute(f"SELECT max(_ingested_at) FROM raw.{table}").fetchall()
+        new_rows = connection.sql(f"SELECT {columns} FROM raw.{table} WHERE {NEW}", params={"table": table})
+        for batch in new_rows.to_arrow_reader(JUDGED_ROWS):
             verdict = judge(table, batch.to_pandas(), now)
             rows, expectations = rows + verdict.rows, max(expectations, verdict.expectations)
             for words, count in verdict.broken.items():
                 broken[words] = broken.get(words, 0) + count
                 examples.setdefault(words, verdict.examples[words])
-        if not broken and newest and newest[0] is not None:
-            connection.execute("INSERT OR REPLACE INTO raw._contracts_kept VALUES (?, ?)", [table, newest[0]])
+        if not broken and newest is not None:
+            connection.execute("INSERT OR REPLACE INTO raw._contracts_kept VALUES (?, ?)", [table, newest])
     return Verdict(rows, expectations, broken, examples)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -33,8 +34,8 @@ def contracts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckR
         )
 
 
-def _readable(verdict: Verdict) -> dict[str, dg.MetadataValue]:
-    found = {
+def _readable(verdict: Verdict) -> dict[str, dg.MetadataValue[Any]]:
+    found: dict[str, dg.MetadataValue[Any]] = {
         "rows_judged": dg.MetadataValue.int(verdict.rows),
         "expectations": dg.MetadataValue.int(verdict.expectations),
     }

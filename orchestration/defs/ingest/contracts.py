@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import Any
 
 # Clocks of providers run ahead of ours by seconds; more is a broken row.
 CLOCK_SKEW = dt.timedelta(minutes=5)
@@ -94,8 +91,9 @@ class Verdict:
         return not self.broken
 
 
-def judge(table: str, rows: pd.DataFrame, now: dt.datetime) -> Verdict:
-    """The verdict on rows with (at least) the contract's columns; times are UTC. Empty rows keep every contract."""
+def judge(table: str, rows: Any, now: dt.datetime) -> Verdict:
+    """The verdict on `rows`, a pandas frame with (at least) the contract's columns; times are UTC. No rows keep every
+    contract."""
     if rows.empty:
         return Verdict(0, 0, {}, {})
     import great_expectations as gx  # ten seconds of processor time: only where rows are judged
@@ -119,9 +117,10 @@ def judge(table: str, rows: pd.DataFrame, now: dt.datetime) -> Verdict:
 
 def _context() -> Any:
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context
 
 

@@ -22,7 +22,7 @@ def _scores(model: str) -> dg.AssetsDefinition:
         owners=["team:data"],
         description=f"One row per contact: the champion's {model} score, its probability, tier and reasons.",
     )
-    def scored(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def scored(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         from serving.kit.database import Database
         from serving.prediction.service import publish_scores
         from training.score import score_contacts

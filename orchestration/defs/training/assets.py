@@ -44,7 +44,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
         owners=[OWNER],
         description=f"Rows {model} learns from: features as they were known, labels whose horizon is over.",
     )
-    def dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         from training.datasets import build_dataset
         from training.errors import TooFewLabels
         from training.settings import TrainingSettings
@@ -91,7 +91,7 @@ def _model(model: str) -> dg.AssetsDefinition:
         owners=[OWNER],
         description=f"{model}: fitted, judged on a later period, registered; champion if it passed the gate.",
     )
-    def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         from orchestration.lib.simulated_truth import truth
         from training.cycle import learn
         from training.errors import EmptySplit, TooFewLabels
