@@ -58,7 +58,7 @@ def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, thr
         reg_lambda=params["reg_lambda"],
         tree_method="hist",
         random_state=seed,
-        n_jobs=threads,
+        n_jobs=1,  # see training.train.one_native_thread
     )
 
 
