@@ -147,7 +147,13 @@ TABLES = {
         ),
         Canonical(
             "conversions",
-            (EXTERNAL_ID, CONTACT, Column("campaign", "ref:campaigns", required=True), OCCURRED_AT, Column("value_cents", "cents")),
+            (
+                EXTERNAL_ID,
+                CONTACT,
+                Column("campaign", "ref:campaigns", required=True),
+                OCCURRED_AT,
+                Column("value_cents", "cents"),
+            ),
         ),
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Column by column: the SQL that makes a value of ours out of what a SELECT gave, and the SQL that says why it cannot."""
+"""Column by column: the SQL that makes a value of ours of what a SELECT gave, and the SQL that says why it cannot."""
 
 from __future__ import annotations
 
@@ -68,10 +68,11 @@ def _time(name: str, duck_type: str) -> tuple[str, str]:
         value = name
     elif duck_type.startswith("TIMESTAMP") or duck_type == "DATE":
         value = f"timezone(getvariable('mapping_zone'), CAST({name} AS TIMESTAMP))"
-    elif duck_type in ("VARCHAR", '"NULL"', "NULL", "INTEGER") and duck_type != "INTEGER":
+    elif duck_type in ("VARCHAR", '"NULL"'):
         text = f"trim(CAST({name} AS VARCHAR))"
         value = (
-            f"CASE WHEN regexp_matches({text}, '{WITH_ZONE}') AND contains({text}, ':') THEN TRY_CAST({text} AS TIMESTAMPTZ)"
+            f"CASE WHEN regexp_matches({text}, '{WITH_ZONE}') AND contains({text}, ':')"
+            f" THEN TRY_CAST({text} AS TIMESTAMPTZ)"
             f" ELSE timezone(getvariable('mapping_zone'), TRY_CAST({text} AS TIMESTAMP)) END"
         )
     else:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from serving.consent.suppression import phone_hmac
-from serving.importing.load import Loaded, stage
+from serving.importing.load import Loaded, row_count, stage
 from serving.importing.targets import own_id, reference
 
 REFUSED = "status: this person opted out; an import never opts anyone in again"
@@ -20,15 +20,17 @@ _REFUSE = """
     DELETE FROM stage USING contacts AS c
     WHERE c.tenant_id = CAST(:tenant AS uuid) AND c.id = stage.contact_id AND stage.status = 'opted_in'
       AND NOT EXISTS (SELECT FROM consent_events AS e WHERE e.event_key = stage.event_key)
-      AND (EXISTS (SELECT FROM consents AS held WHERE held.contact_id = stage.contact_id AND held.purpose = stage.purpose
-                   AND held.status = 'opted_out' AND held.effective_at <= stage.occurred_at)
+      AND (EXISTS (SELECT FROM consents AS held WHERE held.contact_id = stage.contact_id
+                   AND held.purpose = stage.purpose AND held.status = 'opted_out'
+                   AND held.effective_at <= stage.occurred_at)
            OR stage.purpose = 'marketing' AND stage.contact_id IN (SELECT contact_id FROM listed))
     RETURNING stage.row
 """
 _RECORD = """
-    INSERT INTO consent_events (tenant_id, id, contact_id, event_key, purpose, status, occurred_at, known_at, source, wording,
-                                language)
-    SELECT CAST(:tenant AS uuid), id, contact_id, event_key, purpose, status, occurred_at, occurred_at, source, wording, language
+    INSERT INTO consent_events (tenant_id, id, contact_id, event_key, purpose, status, occurred_at, known_at, source,
+                                wording, language)
+    SELECT CAST(:tenant AS uuid), id, contact_id, event_key, purpose, status, occurred_at, occurred_at, source,
+           wording, language
     FROM stage ON CONFLICT DO NOTHING
 """
 # A number on the list is out from the moment it was listed, whatever the history says.
@@ -51,7 +53,8 @@ _APPLY = """
       AND (held.status, held.effective_at) IS DISTINCT FROM (excluded.status, excluded.effective_at)
 """
 _LISTED_OUT = """
-    UPDATE consents AS held SET status = 'opted_out', source = 'suppression_list', effective_at = listed.date FROM listed
+    UPDATE consents AS held SET status = 'opted_out', source = 'suppression_list', effective_at = listed.date
+    FROM listed
     WHERE held.contact_id = listed.contact_id AND held.purpose = 'marketing' AND held.status = 'opted_in'
 """
 _OUT = """
@@ -86,30 +89,30 @@ def load_consents(
     )
     events = _events(connection, source, aliased) if "consents" in tables else None
     stage(session, "stage", EVENT_COLUMNS, events if events is not None else pa.table({}))
-    refused = [row for (row,) in session.execute(sa.text(_REFUSE), tenant)]
-    new = session.execute(sa.text(_RECORD), tenant).rowcount
+    refused = [row for (row,) in session.execute(sa.text(_REFUSE), tenant).tuples()]
+    new = row_count(session, _RECORD, tenant)
     session.execute(sa.text(_RECORD_LISTED), tenant)
     session.execute(sa.text(_APPLY), tenant)
     session.execute(sa.text(_LISTED_OUT), tenant)
-    out = [(phone_hmac(phone, phone_key), date) for phone, date in session.execute(sa.text(_OUT), tenant)]
+    out = [(phone_hmac(phone, phone_key), date) for phone, date in session.execute(sa.text(_OUT), tenant).tuples()]
     hmacs = pa.table(
         {"hmac": [row[0] for row in out], "date": pa.array([row[1] for row in out], pa.timestamp("us", "UTC"))}
     )
     stage(session, "stage_listed", {"hmac": "text", "date": "timestamptz"}, hmacs)
     session.execute(sa.text(_LIST), tenant)
-    if "consents" not in tables:
+    if events is None:
         return Loaded()
     _reject(connection, refused)
-    assert events is not None
     return Loaded(new=new, there=events.num_rows - len(refused) - new)
 
 
 def _events(connection: duckdb.DuckDBPyConnection, source: str, aliased: set[str]) -> pa.Table:
     contact = reference("contacts", "contact", aliased=aliased)
     prefix = "'" + source + ":consent:'"
-    return connection.execute(
+    return connection.sql(
         f"""SELECT _row AS row, {own_id("consents")} AS id, {contact} AS contact_id, {prefix} || _key AS event_key,
-                coalesce(purpose, 'marketing') AS purpose, status, occurred_at, source, wording, language FROM valid_consents"""
+                coalesce(purpose, 'marketing') AS purpose, status, occurred_at, source, wording, language
+            FROM valid_consents"""
     ).to_arrow_table()
 
 

@@ -21,7 +21,8 @@ def write_rejects(connection: duckdb.DuckDBPyConnection, tables: Iterable[str], 
         path = folder / f"{name}.csv"
         path.unlink(missing_ok=True)
         rows = connection.execute(
-            f"SELECT reason, raw.* EXCLUDE (_row) FROM rejected_{name} JOIN raw_{name} AS raw USING (_row) ORDER BY _row"
+            f"SELECT reason, raw.* EXCLUDE (_row) FROM rejected_{name} JOIN raw_{name} AS raw USING (_row)"
+            " ORDER BY _row"
         )
         columns = [column[0] for column in rows.description]
         first = rows.fetchmany(10_000)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
-from serving.importing import targets
-from serving.importing.consents import load_consents
 from serving.importing.errors import ImportRefused, ImportRunning, RejectedRows
-from serving.importing.load import Loaded, load
+from serving.importing.loading import Loading, Progress, TableSummary, count_rows
 from serving.importing.look_up import look_up
 from serving.importing.mapping import MappingFile, read_mapping, resolve_variables
 from serving.importing.rejects import write_rejects
@@ -36,21 +31,6 @@ __all__ = [
     "TableSummary",
     "import_history",
 ]
-
-# Called with (what is being done, rows done, rows in all); all is 0 while it is not known.
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class TableSummary:
-    """What became of the rows a SELECT gave: read = loaded + changed + already_there + duplicates + rejected."""
-
-    read: int = 0
-    loaded: int = 0
-    changed: int = 0
-    already_there: int = 0
-    duplicates: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,7 +73,7 @@ def import_history(
     started = time.perf_counter()
     mapping = read_mapping(mapping_path)
     values = resolve_variables(mapping, variables or {})
-    database = Database(database_url, pool_size=2)
+    database = Database(database_url, pool_size=3)
     source = mapping.model.source
     namespace = f"{tenant_id}/{source}"
     try:
@@ -106,14 +86,14 @@ def import_history(
                 connection, mapping, namespace, lambda table, ids: look_up(database, tenant_id, source, table, ids)
             )
             names = [name for name in mapping.model.tables]
-            summaries = _count(connection, names)
+            summaries = count_rows(connection, names)
             rejected = sum(sum(table.rejected.values()) for table in summaries.values())
             if strict and rejected:
                 written = write_rejects(connection, names, rejects_dir) if rejects_dir else {}
                 where = f"; see {', '.join(str(path) for path in written.values())}" if written else ""
                 raise RejectedRows(f"{rejected:,} rows are rejected and nothing was loaded{where}")
             if not dry_run:
-                _Loading(connection, database, tenant_id, source, phone_key, set(names), progress, summaries).run(
+                Loading(connection, database, tenant_id, source, phone_key, set(names), progress, summaries).run(
                     digest(mapping, values), inputs, now
                 )
             written = write_rejects(connection, names, rejects_dir) if rejects_dir else {}
@@ -123,147 +103,6 @@ def import_history(
     read = sum(table.read for table in summaries.values())
     paths = {name: str(path) for name, path in written.items()}
     return ImportSummary(summaries, round(seconds, 3), round(read / seconds, 1), dry_run, paths)
-
-
-class _Loading:
-    """The second half: valid rows of a checked import into the operational tables, with progress that survives."""
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, database: Database, tenant_id: uuid.UUID, source: str, phone_key: str,
-        tables: set[str], progress: Progress, summaries: dict[str, TableSummary],
-    ) -> None:  # fmt: skip
-        self.connection, self.database, self.tenant_id, self.source = connection, database, tenant_id, source
-        self.phone_key, self.tables, self.progress, self.summaries = phone_key, tables, progress, summaries
-        self.done: dict[str, int] = {}
-        self.total = sum(table.read - table.duplicates - sum(table.rejected.values()) for table in summaries.values())
-        self.run_id: uuid.UUID | None = None
-
-    def run(self, content: str, inputs: dict[str, Any] | None, now: dt.datetime) -> None:
-        self._begin(content, inputs)
-        try:
-            self._tables()
-        except BaseException:
-            self._end("failed", None)
-            raise
-        self._end("completed", now)
-
-    def _tables(self) -> None:
-        source, tables = self.source, self.tables
-        if "contacts" in tables:
-            self._load("contacts", targets.contacts(source), "contacts")
-            self._load("contacts", targets.contact_identities(source, self._aliased()), None)
-        if tables & {"contacts", "consents"}:
-            with self.database.tenant(self.tenant_id) as session:
-                consents = load_consents(
-                    self.connection,
-                    session,
-                    self.tenant_id,
-                    source,
-                    self.phone_key,
-                    tables=tables,
-                    aliased=self._aliased(),
-                )
-                self._committed(session, "consents", consents.new + consents.there)
-            if "consents" in tables:
-                rejected = _count(self.connection, ["consents"])["consents"].rejected
-                self.summaries["consents"].rejected = rejected
-                self._add("consents", consents)
-        if "campaigns" in tables:
-            self._load("campaigns", targets.campaigns(source), "campaigns")
-        if tables & {"messages", "replies"}:
-            self._load("conversations", targets.conversations(tables, self._aliased()), "conversations", counted=False)
-        if "messages" in tables:
-            self._load("messages", targets.messages(source, tables, self._aliased()), "messages")
-        if "statuses" in tables:
-            self._load("statuses", targets.statuses(self._aliased()), None, counted=True)
-            self._advance()
-        if "replies" in tables:
-            self._load("replies", targets.reply_messages(source, self._aliased()), None)
-            self._load("replies", targets.replies(self._aliased()), None, counted=True)
-        if "orders" in tables:
-            self._load("orders", targets.orders(source, self._aliased()), None, counted=True)
-        if "conversions" in tables:
-            self._load("conversions", targets.conversions(source, self._aliased()), None, counted=True)
-
-    def _load(self, name: str, target: targets.Target, aliases: str | None, counted: bool | None = None) -> None:
-        counted = aliases is not None if counted is None else counted
-        loaded = load(
-            self.connection, self.database, self.tenant_id, target,
-            lambda session, table, rows: self._committed(session, table, rows if counted else 0),
-        )  # fmt: skip
-        if aliases and loaded.aliases:
-            self.connection.executemany(
-                "INSERT INTO aliases VALUES (?, ?, ?)", [(aliases, *pair) for pair in loaded.aliases]
-            )
-        if counted:
-            self._add(name, loaded)
-
-    def _advance(self) -> None:
-        """Messages that only an earlier import brought take over the statuses that came now."""
-        if (
-            "messages" in self.tables
-            and not self.connection.execute(
-                "SELECT count(*) FROM valid_statuses WHERE message NOT IN (SELECT external_id FROM valid_messages)"
-            ).fetchall()[0][0]
-        ):
-            return
-        load(self.connection, self.database, self.tenant_id, targets.furthest(self._aliased()), lambda *_: None)
-
-    def _aliased(self) -> set[str]:
-        return {row[0] for row in self.connection.execute("SELECT DISTINCT name FROM aliases").fetchall()}
-
-    def _add(self, name: str, loaded: Loaded) -> None:
-        if name in self.summaries:
-            summary = self.summaries[name]
-            summary.loaded, summary.changed, summary.already_there = loaded.new, loaded.changed, loaded.there
-
-    def _committed(self, session: Session, table: str, rows: int) -> None:
-        self.done[table] = self.done.get(table, 0) + rows
-        session.execute(
-            sa.text("UPDATE import_runs SET counts = CAST(:counts AS jsonb) WHERE id = :id"),
-            {"counts": json.dumps({"rows": self.done, "of": self.total}), "id": self.run_id},
-        )
-        self.progress(f"loading {table}", min(sum(self.done.values()), self.total), self.total)
-
-    def _begin(self, content: str, inputs: dict[str, Any] | None) -> None:
-        with self.database.tenant(self.tenant_id) as session:
-            self.run_id = session.execute(
-                sa.text("""INSERT INTO import_runs (tenant_id, digest, source) VALUES (CAST(:tenant AS uuid), :digest, :source)
-                    ON CONFLICT (tenant_id, digest) DO UPDATE SET state = 'running', finished_at = NULL RETURNING id"""),
-                {"tenant": self.tenant_id, "digest": content, "source": self.source},
-            ).scalar_one()
-            if inputs is not None:
-                session.execute(
-                    sa.text("""UPDATE tenants SET settings = settings || jsonb_build_object('model_inputs', CAST(:inputs AS jsonb)),
-                        updated_at = now()"""),
-                    {"inputs": json.dumps(inputs)},
-                )
-
-    def _end(self, state: str, finished_at: dt.datetime | None) -> None:
-        counts = {
-            "rows": self.done,
-            "of": self.total,
-            "tables": {name: asdict(t) for name, t in self.summaries.items()},
-        }
-        with self.database.tenant(self.tenant_id) as session:
-            session.execute(
-                sa.text("""UPDATE import_runs SET state = :state, finished_at = :finished, counts = CAST(:counts AS jsonb)
-                    WHERE id = :id"""),
-                {"state": state, "finished": finished_at, "counts": json.dumps(counts), "id": self.run_id},
-            )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, TableSummary]:
-    summaries = {}
-    for name in names:
-        reasons = connection.execute(
-            f"SELECT reason, count(*) FROM rejected_{name} GROUP BY reason ORDER BY 2 DESC, 1"
-        ).fetchall()
-        read, duplicates = connection.execute(
-            f"SELECT (SELECT count(*) FROM raw_{name}), (SELECT count(*) FROM repeated_{name} WHERE exact)"
-        ).fetchall()[0]
-        summaries[name] = TableSummary(read=read, duplicates=duplicates, rejected=dict(reasons))
-    return summaries
 
 
 def _model_inputs(database: Database, tenant_id: uuid.UUID, mapping: MappingFile) -> dict[str, Any] | None:

@@ -90,8 +90,8 @@ def _reader(source: Source, path: Path) -> str:
             f" maximum_object_size = {LARGEST_OBJECT_BYTES})"
         )
     return (
-        f"read_csv({_text(str(path))}, all_varchar = true, header = true, delim = {_text(source.separator)}, quote = '\"',"
-        f" escape = '\"', encoding = '{source.encoding}', max_line_size = {LONGEST_LINE_BYTES})"
+        f"read_csv({_text(str(path))}, all_varchar = true, header = true, delim = {_text(source.separator)},"
+        f" quote = '\"', escape = '\"', encoding = '{source.encoding}', max_line_size = {LONGEST_LINE_BYTES})"
     )
 
 

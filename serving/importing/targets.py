@@ -1,4 +1,4 @@
-"""How each canonical table becomes rows of ours: the DuckDB SELECT over valid rows, and what a later import may change."""
+"""How each canonical table becomes rows of ours: a DuckDB SELECT over valid rows, and what a later one may change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 from serving.importing.validate import derived_id
 
-RANKS = "ARRAY['pending', 'sent', 'failed', 'delivered', 'read']"
+LADDER = "['pending', 'sent', 'failed', 'delivered', 'read']"
+RANKS = f"ARRAY{LADDER}"
 
-FURTHER = f"CASE WHEN array_position({RANKS}, stage.status) > array_position({RANKS}, t.status) THEN stage.status ELSE t.status END"
+FURTHER = (
+    f"CASE WHEN array_position({RANKS}, stage.status) > array_position({RANKS}, t.status)"
+    " THEN stage.status ELSE t.status END"
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ def contacts(source: str) -> Target:
     return Target(
         "contacts",
         f"""SELECT {own_id("contacts")} AS id, phone, name, email, language, timezone,
-                CASE WHEN tags IS NULL THEN NULL ELSE CAST(to_json(tags) AS VARCHAR) END AS tags, attributes AS custom_data,
+                CASE WHEN tags IS NULL THEN NULL ELSE CAST(to_json(tags) AS VARCHAR) END AS tags,
+                attributes AS custom_data,
                 coalesce(priority, 'normal') AS priority, {_text(source)} AS source, external_id, known_at
             FROM valid_contacts""",
         {
@@ -86,13 +91,16 @@ def campaigns(source: str) -> Target:
                 coalesce(type, 'broadcast') AS type, 'completed' AS status, coalesce(message, '') AS message_template,
                 template_name, coalesce(template_language, 'en') AS template_language, attributes,
                 coalesce(conversion_event, 'order') AS conversion_event,
-                coalesce(attribution_seconds, 604800) AS attribution_seconds, started_at AS start_date, ended_at AS end_date,
+                coalesce(attribution_seconds, 604800) AS attribution_seconds, started_at AS start_date,
+                ended_at AS end_date,
                 started_at AS known_at
             FROM valid_campaigns""",
         {
-            "id": "uuid", "external_id": "text", "name": "text", "type": "text", "status": "text", "message_template": "text",
+            "id": "uuid", "external_id": "text", "name": "text", "type": "text", "status": "text",
+            "message_template": "text",
             "template_name": "text", "template_language": "text", "attributes": "jsonb", "conversion_event": "text",
-            "attribution_seconds": "integer", "start_date": "timestamptz", "end_date": "timestamptz", "known_at": "timestamptz",
+            "attribution_seconds": "integer", "start_date": "timestamptz",
+            "end_date": "timestamptz", "known_at": "timestamptz",
         },
         values={"attributes": "jsonb_strip_nulls(stage.attributes)"},
         updates={
@@ -117,7 +125,8 @@ def conversations(tables: Collection[str], aliased: Collection[str]) -> Target:
         parts.append("SELECT contact, occurred_at, true AS inbound FROM valid_replies")
     return Target(
         "conversations",
-        f"""SELECT {own_id("conversations", "contact")} AS id, {reference("contacts", "contact", aliased=aliased)} AS contact_id,
+        f"""SELECT {own_id("conversations", "contact")} AS id,
+                {reference("contacts", "contact", aliased=aliased)} AS contact_id,
                 min(occurred_at) AS started_at, max(occurred_at) AS last_message_at,
                 max(occurred_at) FILTER (inbound) + INTERVAL 24 HOURS AS window_expires_at, NULL AS phone_number_id
             FROM ({" UNION ALL ".join(parts)}) GROUP BY contact""",
@@ -135,7 +144,8 @@ def conversations(tables: Collection[str], aliased: Collection[str]) -> Target:
 
 
 MESSAGE_COLUMNS = {
-    "id": "uuid", "contact_id": "uuid", "conversation_id": "uuid", "campaign_id": "uuid", "direction": "text", "kind": "text",
+    "id": "uuid", "contact_id": "uuid", "conversation_id": "uuid", "campaign_id": "uuid", "direction": "text",
+    "kind": "text",
     "text": "text", "status": "text", "timestamp": "timestamptz", "provider_id": "text", "template_name": "text",
     "reply_to_provider_id": "text", "known_at": "timestamptz",
 }  # fmt: skip
@@ -144,8 +154,8 @@ MESSAGE_COLUMNS = {
 def messages(source: str, tables: Collection[str], aliased: Collection[str]) -> Target:
     """`status` is the furthest one the history tells of; an outbound message with none was sent."""
     reached = (
-        f"""LEFT JOIN (SELECT message, max(list_position({RANKS.removeprefix("ARRAY")}, status)) AS rank FROM valid_statuses
-            GROUP BY message) AS reached ON reached.message = m.external_id"""
+        f"""LEFT JOIN (SELECT message, max(list_position({LADDER}, status)) AS rank
+            FROM valid_statuses GROUP BY message) AS reached ON reached.message = m.external_id"""
         if "statuses" in tables
         else ""
     )
@@ -157,8 +167,9 @@ def messages(source: str, tables: Collection[str], aliased: Collection[str]) -> 
                 {reference("campaigns", "campaign", aliased=aliased)} AS campaign_id,
                 coalesce(direction, 'outbound') AS direction, coalesce(kind, 'text') AS kind, text,
                 CASE WHEN direction = 'inbound' THEN 'delivered'
-                     ELSE {RANKS.removeprefix("ARRAY")}[coalesce({rank}, 2)] END AS status,
-                occurred_at AS timestamp, coalesce(provider_id, {_text(source + ":")} || _key) AS provider_id, template_name,
+                     ELSE {LADDER}[coalesce({rank}, 2)] END AS status,
+                occurred_at AS timestamp, coalesce(provider_id, {_text(source + ":")} || _key) AS provider_id,
+                template_name,
                 NULL AS reply_to_provider_id, occurred_at AS known_at
             FROM valid_messages AS m {reached}""",
         MESSAGE_COLUMNS,
@@ -173,8 +184,8 @@ def messages(source: str, tables: Collection[str], aliased: Collection[str]) -> 
 def statuses(aliased: Collection[str]) -> Target:
     return Target(
         "message_status_events",
-        f"""SELECT {own_id("statuses")} AS id, {reference("messages", "message", aliased=aliased)} AS message_id, status,
-                occurred_at, error_code, occurred_at AS known_at FROM valid_statuses""",
+        f"""SELECT {own_id("statuses")} AS id, {reference("messages", "message", aliased=aliased)} AS message_id,
+                status, occurred_at, error_code, occurred_at AS known_at FROM valid_statuses""",
         {
             "id": "uuid", "message_id": "uuid", "status": "text", "occurred_at": "timestamptz", "error_code": "integer",
             "known_at": "timestamptz",
@@ -187,7 +198,7 @@ def furthest(aliased: Collection[str]) -> Target:
     return Target(
         "messages",
         f"""SELECT {reference("messages", "message", aliased=aliased)} AS id,
-                {RANKS.removeprefix("ARRAY")}[max(list_position({RANKS.removeprefix("ARRAY")}, status))] AS status
+                {LADDER}[max(list_position({LADDER}, status))] AS status
             FROM valid_statuses GROUP BY message""",
         {"id": "uuid", "status": "text"},
         updates={"status": FURTHER},
@@ -238,8 +249,9 @@ def orders(source: str, aliased: Collection[str]) -> Target:
     return Target(
         "orders",
         f"""SELECT {own_id("orders")} AS id, {reference("contacts", "contact", aliased=aliased)} AS contact_id,
-                _key AS external_id, coalesce(platform, {_text(source)}) AS platform, coalesce(status, 'delivered') AS status,
-                total_cents, coalesce(currency, 'USD') AS currency, occurred_at AS ordered_at, occurred_at AS known_at
+                _key AS external_id, coalesce(platform, {_text(source)}) AS platform,
+                coalesce(status, 'delivered') AS status, total_cents,
+                coalesce(currency, 'USD') AS currency, occurred_at AS ordered_at, occurred_at AS known_at
             FROM valid_orders""",
         {
             "id": "uuid", "contact_id": "uuid", "external_id": "text", "platform": "text", "status": "text",

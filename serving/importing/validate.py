@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -93,7 +94,7 @@ def _cast(connection: duckdb.DuckDBPyConnection, mapping: MappingFile, table: Ca
         if column.name not in types:
             values.append(f"CAST(NULL AS {EMPTY.get(str(column.kind), 'VARCHAR')}) AS {column.name}")
             continue
-        value, problem = _naming(column.name, lambda column=column: cast(column, types[column.name]))
+        value, problem = _naming(column.name, partial(cast, column, types[column.name]))
         values.append(f"{value} AS {column.name}")
         problems.append(f"'{column.name}: ' || ({problem})")
         if column.name != "external_id":
@@ -101,7 +102,7 @@ def _cast(connection: duckdb.DuckDBPyConnection, mapping: MappingFile, table: Ca
     if table.attributes:
         facts = []
         for name, kind in mapping.model.tables[table.name].attributes.items():
-            value, problem = _naming(name, lambda name=name, kind=kind: cast_attribute(name, kind, types[name]))
+            value, problem = _naming(name, partial(cast_attribute, name, kind, types[name]))
             facts.append(f"{quoted(name)} := {value}")
             problems.append(f"'{name}: ' || ({problem})")
         packed = f"CAST(to_json(struct_pack({', '.join(facts)})) AS VARCHAR)" if facts else "'{}'"
