@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 import typer
@@ -52,6 +53,8 @@ def main() -> None:
 
 def perform(words: Sequence[str]) -> int:
     """The exit code of `rapport` with these words."""
+    if DEBUG not in words:
+        warnings.simplefilter("ignore")
     try:
         read_env_file()
         code = app([word for word in words if word != DEBUG], prog_name="rapport", standalone_mode=False)
@@ -81,8 +84,9 @@ def _reason(error: Exception) -> str:
 
 
 def _code(error: Exception) -> int:
-    if isinstance(error, console.Refused):
-        return error.code
+    code = getattr(error, "code", None)  # of our own errors; others use the name for other things
+    if isinstance(code, int) and type(error).__module__.startswith("orchestration."):
+        return code
     if isinstance(error, NOT_READY):
         return console.NOT_READY
     status = getattr(error, "status", None)  # of serving's errors: 4xx says that the caller's input is at fault

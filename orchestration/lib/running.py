@@ -120,7 +120,7 @@ def run_graph(home: Home, select: str | None = None, tenants: list[str] | None =
                 )
             reports.append(_report(instance, result.run_id, result.success))
             if not reports[-1].succeeded:
-                raise RunFailed("; ".join(reports[-1].errors or reports[-1].failed_checks) or "the run failed")
+                raise RunFailed("; ".join(reports[-1].failed_checks or reports[-1].errors) or "the run failed")
     return reports
 
 
@@ -177,7 +177,8 @@ def _report(instance: dg.DagsterInstance, run_id: str, succeeded: bool) -> RunRe
             check = event.asset_check_evaluation_data
             rows[step] = rows.get(step, 0) + int(getattr(check.metadata.get("rows_judged"), "value", 0) or 0)
             if not check.passed:
-                report.failed_checks.append(f"check {check.check_name} of {'/'.join(check.asset_key.path)} failed")
+                why = str(getattr(check.metadata.get("summary"), "value", "")) or "see its metadata in Dagster"
+                report.failed_checks.append(f"{check.check_name} of {'/'.join(check.asset_key.path)} failed: {why}")
     return report
 
 

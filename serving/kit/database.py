@@ -32,7 +32,7 @@ class Database:
 
     @contextlib.contextmanager
     def tenant(self, tenant_id: uuid.UUID) -> Iterator[Session]:
-        """One transaction that sees and writes this tenant's rows only; committed on leaving, rolled back on an error."""
+        """One transaction that sees and writes this tenant's rows only; committed on leaving, undone on an error."""
         with self._sessions(info={TENANT: tenant_id}) as session, session.begin():
             yield session
 

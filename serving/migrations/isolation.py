@@ -1,5 +1,5 @@
 """The rules that keep tenants apart, written into the database: policies, grants, triggers and the look-ups that run
-before a tenant is known. Called by migrations; the functions here describe the schema of revision 0001 and stay as they are."""
+before a tenant is known. Called by migrations; what stands here describes revision 0001 and stays as it is."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def track_changes(ingested: Mapping[str, Sequence[str]]) -> None:
     inspector = sa.inspect(op.get_bind())
     for table, hidden in ingested.items():
         op.execute(f"CREATE TRIGGER mark_changed BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION mark_changed()")
-        columns = ", ".join(f'"{column["name"]}"' for column in inspector.get_columns(table) if column["name"] not in hidden)
+        columns = ", ".join(
+            f'"{column["name"]}"' for column in inspector.get_columns(table) if column["name"] not in hidden
+        )
         op.execute(f"GRANT SELECT ({columns}) ON {table} TO etl_read")
 
 
@@ -67,7 +69,8 @@ def look_ups() -> None:
     definer = "LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public"
     functions = {
         "auth_login(name text)": f"""
-            RETURNS TABLE (user_id uuid, username text, password_hash text, is_active boolean, role text) STABLE {definer} AS $$
+            RETURNS TABLE (user_id uuid, username text, password_hash text, is_active boolean, role text)
+            STABLE {definer} AS $$
                 SELECT u.id, u.username, u.password_hash, u.is_active, u.role FROM users u
                 WHERE u.username = name OR u.email = lower(name) $$""",
         "auth_user(wanted uuid)": f"""

@@ -72,7 +72,7 @@ def _create_roles(connection: sa.Connection, passwords: Mapping[str, str]) -> No
         bypass = "BYPASSRLS" if role == "etl_read" else "NOBYPASSRLS"
         literal = connection.scalar(sa.text("SELECT quote_literal(:password)"), {"password": passwords[role]})
         ensure(role, f"LOGIN NOSUPERUSER {bypass} PASSWORD {literal}")
-    # A worker that stalls inside the send transaction loses it before its lease (30 s) ends, not before its HTTP call (5 s) does.
+    # A worker that stalls inside the send transaction loses it after its HTTP call (5 s), before its lease (30 s) ends.
     connection.exec_driver_sql("ALTER ROLE worker SET idle_in_transaction_session_timeout = '15s'")
     connection.exec_driver_sql("GRANT owner TO CURRENT_USER")
     connection.exec_driver_sql("GRANT auth TO CURRENT_USER")

@@ -46,9 +46,7 @@ class TenantRow:
 
     @declared_attr
     def tenant_id(cls) -> Mapped[uuid.UUID]:
-        return mapped_column(
-            ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True, sort_order=-2, index=False
-        )
+        return mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True, sort_order=-2, index=False)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid(), sort_order=-1)
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now(), sort_order=90)
@@ -58,7 +56,9 @@ class Ingested:
     """A row the warehouse reads. `changed_xid` is set by a trigger on every write."""
 
     updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now(), sort_order=91)
-    changed_xid: Mapped[int] = mapped_column(Xid8(), server_default=text("pg_current_xact_id()"), sort_order=92, index=True)
+    changed_xid: Mapped[int] = mapped_column(
+        Xid8(), server_default=text("pg_current_xact_id()"), sort_order=92, index=True
+    )
 
 
 class Known:

@@ -10,8 +10,8 @@ from serving.models.base import Base, Ingested, Known, TenantRow, Timestamp, ten
 
 
 class Campaign(TenantRow, Known, Ingested, Base):
-    """A message to many. `attributes` are its typed facts (offer, value, channel), known before a send and therefore
-    inputs of the models. A conversion is an order, or an explicit redemption, within `attribution_seconds` of the send."""
+    """A message to many. `attributes` are its typed facts (offer, value, channel), known before a send and so inputs of
+    the models. A conversion is an order, or an explicit redemption, within `attribution_seconds` of the send."""
 
     __tablename__ = "campaigns"
     __table_args__ = (

@@ -8,8 +8,8 @@ from serving.models.base import Base, TenantRow, Timestamp
 
 
 class PhoneNumber(TenantRow, Base):
-    """A number the tenant sends from. `provider_number_id` is Meta's phone_number_id; it routes webhooks, belongs to one
-    business in the world and is therefore unique across tenants; only an operator registers one."""
+    """A number the tenant sends from. `provider_number_id` is Meta's phone_number_id; it routes webhooks, belongs to
+    one business in the world and is therefore unique across tenants; only an operator registers one."""
 
     __tablename__ = "phone_numbers"
     __table_args__ = (

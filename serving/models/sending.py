@@ -12,7 +12,7 @@ STATES = ("queued", "sending", "accepted", "sent", "delivered", "read", "failed"
 
 
 class OutboundMessage(TenantRow, Ingested, Base):
-    """The outbox. `id` is the message id we chose; one row per tenant, campaign, contact and step; states only go on."""
+    """The outbox. `id` is the message id we chose. One row per tenant, campaign, contact and step; no state goes back."""
 
     __tablename__ = "outbound_messages"
     __table_args__ = (
@@ -22,7 +22,9 @@ class OutboundMessage(TenantRow, Ingested, Base):
         tenant_key("phone_number_id", "phone_numbers"),
         CheckConstraint(f"state IN {STATES}", name="state"),
         CheckConstraint("purpose IN ('marketing', 'utility', 'service')", name="purpose"),
-        Index("ix_outbound_messages_due", "tenant_id", "due_at", postgresql_where=text("state IN ('queued', 'sending')")),
+        Index(
+            "ix_outbound_messages_due", "tenant_id", "due_at", postgresql_where=text("state IN ('queued', 'sending')")
+        ),
         Index("ix_outbound_messages_provider", "tenant_id", "provider_id"),
     )
 

@@ -1,5 +1,5 @@
 """Rows are judged once: a table's watermark moves only when its rows keep the contract, so that a broken row is judged
-again by every later run and keeps stopping what depends on it."""
+again by every later run and keeps stopping what depends on it, until a newer version of it puts it right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ def judge_new_rows(warehouse: Warehouse, table: str, now: dt.datetime) -> Verdic
     with warehouse.connect(read_only=False) as connection:
         connection.execute(WATERMARKS)
         [(newest,)] = connection.execute(f"SELECT max(_ingested_at) FROM raw.{table}").fetchall()
-        new_rows = connection.sql(f"SELECT {columns} FROM raw.{table} WHERE {NEW}", params={"table": table})
+        keys = ", ".join(CONTRACTS[table].keys)
+        new_rows = connection.sql(
+            f"SELECT {columns} FROM raw.{table} WHERE {NEW} QUALIFY row_number() OVER"
+            f" (PARTITION BY {keys} ORDER BY changed_xid DESC, _ingested_at DESC) = 1",
+            params={"table": table},
+        )
         for batch in new_rows.to_arrow_reader(JUDGED_ROWS):
             verdict = judge(table, batch.to_pandas(), now)
             rows, expectations = rows + verdict.rows, max(expectations, verdict.expectations)

@@ -43,5 +43,7 @@ def _readable(verdict: Verdict) -> dict[str, dg.MetadataValue[Any]]:
         lines = [
             f"| {words} | {count} | {', '.join(verdict.examples[words])} |" for words, count in verdict.broken.items()
         ]
+        summary = "; ".join(f"{words}: {count} rows" for words, count in verdict.broken.items())
+        found["summary"] = dg.MetadataValue.text(summary)
         found["broken"] = dg.MetadataValue.md("\n".join(["| expectation | rows | examples |", "|---|---|---|", *lines]))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -49,15 +51,15 @@ def two_tenants(database):
 def _any_value(column):
     checks = {
         "status": "failed", "direction": "inbound", "classification": "question", "kind": "rule", "role": "sales",
-        "outcome": "send", "provider_number_id": str(id(column)) + column.table.name,
+        "outcome": "send",
     }  # fmt: skip
     table_checks = {
-        ("consents", "status"): "opted_in", ("consent_events", "status"): "opted_in", ("contact_identities", "kind"): "phone",
+        ("consents", "status"): "opted_in",
+        ("consent_events", "status"): "opted_in",
+        ("contact_identities", "kind"): "phone",
     }  # fmt: skip
     value = table_checks.get((column.table.name, column.name)) or checks.get(column.name)
-    if value is not None and column.name == "provider_number_id":
-        import uuid
-
+    if column.name == "provider_number_id":
         return uuid.uuid4().hex
     if value is not None and isinstance(column.type, sa.Text):
         return value
@@ -123,7 +125,9 @@ class TestEveryTenantTable:
             assert seen == [(ours,)]
             writable = connection.execute("SELECT has_table_privilege(%s, 'UPDATE')", (table,)).fetchone() == (True,)
             if writable:
-                touched = connection.execute(f"UPDATE {table} SET tenant_id = tenant_id WHERE tenant_id = %s", (theirs,))
+                touched = connection.execute(
+                    f"UPDATE {table} SET tenant_id = tenant_id WHERE tenant_id = %s", (theirs,)
+                )
                 assert touched.rowcount == 0
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(f"UPDATE {table} SET tenant_id = %s", (theirs,))

@@ -1,0 +1,197 @@
+"""The whole loop by the commands a new user types, on a small town of simulated people."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import duckdb
+import psycopg
+import pytest
+
+RAPPORT = Path(sys.executable).with_name("rapport")
+WAREHOUSE_STAGES = "group:ingest or group:staging or group:intermediate or group:features or group:marts"
+MARTS = (
+    "marts.fct_messages",
+    "marts.fct_sends",
+    "marts.fct_orders",
+    "marts.fct_replies",
+    "marts.fct_decisions",
+    "marts.fct_contact_days",
+    "marts.dim_contacts",
+    "marts.mart_campaign_performance",
+    "features.contact_messaging_daily",
+    "features.contact_campaign_daily",
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+class Town:
+    """An installation of the test's own with 600 people in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = os.environ | {"RAPPORT_HOME": str(home), "GATEWAY_SIMULATOR_PEOPLE": "600"}
+
+    def command(self, *words: str) -> list[str]:
+        return [str(RAPPORT), *words]
+
+    def rapport(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words), env=self.environment, capture_output=True, text=True, timeout=600, check=False
+        )
+
+    @property
+    def report(self):
+        return json.loads((self.home / "demo-report.json").read_text())
+
+    def admin(self):
+        state = json.loads((self.home / "state.json").read_text())
+        secrets = json.loads((self.home / "secrets.json").read_text())
+        url = f"postgresql://postgres:{secrets['postgres_admin']}@127.0.0.1:{state['postgres_port']}/rapport"
+        return psycopg.connect(url, autocommit=True)
+
+    def rows(self) -> dict[str, tuple[int, int]]:
+        """Per table how many rows there are, and a sum over their contents that no order changes."""
+        with duckdb.connect(str(self.home / "warehouse" / "warehouse.duckdb"), read_only=True) as connection:
+            return {
+                table: connection.execute(
+                    "SELECT count(*), coalesce(sum(hash(r::varchar)::hugeint % 1000000007), 0)::bigint"
+                    f" FROM {table} AS r"
+                ).fetchall()[0]
+                for table in MARTS
+            }
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    home = tmp_path_factory.mktemp("a town")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)
+    town = Town(home)
+    try:
+        done = town.rapport("demo")
+        assert done.returncode == 0, done.stderr[-3000:]
+        town.printed = done.stdout
+        yield town
+    finally:
+        town.rapport("down")
+
+
+class TestDemo:
+    def test_every_stage_had_rows(self, town):
+        rows = {stage["name"]: stage["rows"] for stage in town.report["stages"]}
+        for stage in (
+            "history received",
+            "ingest",
+            "contracts",
+            "online features",
+            "training sets",
+            "scores",
+            "segment",
+        ):
+            assert rows[stage] > 0, stage
+
+    def test_models_are_judged_beside_the_best_possible(self, town):
+        learnt = {name: figures for name, figures in town.report["models"].items() if "auc" in figures}
+        assert {"engagement", "lead_scoring"} <= set(learnt)
+        for figures in learnt.values():
+            assert 0.5 < figures["auc"] <= figures["best_possible_auc"] + 0.05
+            assert 0 < figures["brier"] < 0.25
+        assert learnt["engagement"]["gain_over_rule"] > 0
+
+    def test_the_campaigns_people_add_up(self, town):
+        campaign = town.report["campaign"]
+        segment = next(stage["rows"] for stage in town.report["stages"] if stage["name"] == "segment")
+        assert campaign["eligible"] + campaign["suppressed"] == segment
+        assert campaign["eligible"] == campaign["treated"] + campaign["held_out"]
+        assert campaign["treated"] >= campaign["sent"] >= campaign["delivered"] >= campaign["read"] > 0
+        assert sum(campaign["suppressed_by_reason"].values()) == campaign["suppressed"]
+        difference = campaign["order_rate_difference"]
+        assert difference["lower"] <= difference["value"] <= difference["upper"]
+
+    def test_nobody_held_out_or_suppressed_was_sent_to(self, town):
+        with town.admin() as connection:
+            wrong = connection.execute(
+                """SELECT count(*) FROM outbound_messages o JOIN decisions d USING (tenant_id, campaign_id, contact_id)
+                   WHERE d.outcome IN ('hold_out', 'suppress') AND o.accepted_at IS NOT NULL"""
+            ).fetchone()
+        assert wrong == (0,)
+
+    def test_the_pages_it_names_answer(self, town):
+        assert set(town.report["addresses"]) >= {"API", "Dagster", "MLflow"}
+        for address in town.report["addresses"].values():
+            assert address in town.printed
+            with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - the product's own pages
+                assert answer.status == 200
+
+    def test_a_second_demo_goes_on_from_the_first(self, town):
+        first = town.report["campaign"]
+        done = town.rapport("demo", "--json")
+        assert done.returncode == 0, done.stderr[-3000:]
+        second = json.loads(done.stdout)["campaign"]
+        assert second["campaign_id"] != first["campaign_id"]
+        assert second["sent"] > 0
+
+
+class TestRun:
+    def test_the_warehouse_holds_what_the_operational_database_holds(self, town):
+        assert town.rapport("run", "--select", WAREHOUSE_STAGES).returncode == 0
+        with town.admin() as connection:
+            counts = {
+                table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("messages", "orders", "replies", "decisions")
+            }
+        found = town.rows()
+        assert {table: found[f"marts.fct_{table}"][0] for table in counts} == counts
+
+    @pytest.mark.parametrize("step", ["ingest", "dbt"])
+    def test_killed_in_a_step_the_next_run_gives_the_same_rows(self, town, step):
+        expected = town.rows()
+        for file in (town.home / "warehouse").glob("warehouse.duckdb*"):
+            file.unlink()
+        running = subprocess.Popen(
+            town.command("run", "--select", WAREHOUSE_STAGES),
+            env=town.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert any(line.strip() == step for line in running.stderr)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        done = town.rapport("run", "--select", WAREHOUSE_STAGES)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert town.rows() == expected
+
+    def test_rows_that_break_a_contract_leave_the_last_good_marts(self, town):
+        good = town.rows()
+        with town.admin() as connection:
+            order = connection.execute(
+                """INSERT INTO orders (tenant_id, contact_id, external_id, platform, total_cents, ordered_at)
+                   SELECT tenant_id, id, 'from-tomorrow', 'test', 100, now() + interval '1 day' FROM contacts LIMIT 1
+                   RETURNING id"""
+            ).fetchone()
+            failed = town.rapport("run", "--select", WAREHOUSE_STAGES)
+            assert failed.returncode == 1
+            assert (
+                "rows_keep_the_contract of raw/orders failed: column_values_to_be_between (ordered_at)" in failed.stderr
+            )
+            assert town.rows() == good
+            connection.execute("UPDATE orders SET ordered_at = now() WHERE id = %s", order)
+        assert town.rapport("run", "--select", WAREHOUSE_STAGES).returncode == 0
+        assert town.rows()["marts.fct_orders"][0] == good["marts.fct_orders"][0] + 1
+
+    def test_an_unknown_selection_or_tenant_is_one_line(self, town):
+        for words in (("--select", 'key:"no/such"'), ("--tenant", "nobody")):
+            done = town.rapport("run", *words)
+            assert done.returncode == 2
+            assert len(done.stderr.strip().splitlines()[-1]) < 300
+            assert "Traceback" not in done.stderr
