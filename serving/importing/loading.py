@@ -1,4 +1,4 @@
-"""The second half of an import: the valid rows of every table into the operational tables, in the order of reference."""
+"""The second half of an import: the valid rows of every table into the operational tables, in order of reference."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ class Loading:
         source, tables = self.source, self.tables
         if "contacts" in tables:
             self._alias("contacts", self._load("contacts", targets.contacts(source)), self.connection)
-            self._load("contacts", targets.contact_identities(source, self._aliased()), counted=False)
         if tables & {"contacts", "consents"}:
             with self.database.tenant(self.tenant_id) as session:
                 consents = load_consents(
@@ -115,6 +114,8 @@ class Loading:
 
     def _order_lane(self, aliased: set[str]) -> None:
         with self._cursor() as cursor:
+            if "contacts" in self.tables:
+                self._load("contacts", targets.contact_identities(self.source, aliased), counted=False, cursor=cursor)
             if "orders" in self.tables:
                 self._load("orders", targets.orders(self.source, aliased), cursor=cursor)
             if "conversions" in self.tables:
