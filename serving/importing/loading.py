@@ -90,7 +90,8 @@ class Loading:
                 wait(lanes, return_when=FIRST_EXCEPTION)
             finally:
                 self.stopped = not all(lane.done() and lane.exception() is None for lane in lanes)
-        for lane in lanes:
+        # The lane that was told to stop is not the one that says why.
+        for lane in sorted(lanes, key=lambda lane: isinstance(lane.exception(), InterruptedError)):
             lane.result()
 
     def _conversation_lane(self, aliased: set[str]) -> None:

@@ -437,3 +437,17 @@ class TestConsents:
         summary = run().tables["consents"]
         assert (summary.already_there, sum(summary.rejected.values())) == (1, 1)
         assert self.held(rows) == {"007": "opted_out"}
+
+
+class TestLoading:
+    def test_an_error_while_loading_is_the_one_reported_and_the_run_is_marked_failed(self, run, rows):
+        def fail(step: str, _done: int, _all: int) -> None:
+            if step == "loading orders":
+                raise ConnectionError("the database went away")
+
+        with pytest.raises(ConnectionError, match="went away"):
+            run(progress=fail)
+        assert rows("SELECT state FROM import_runs WHERE tenant_id = %(tenant)s") == [("failed",)]
+        assert rows("SELECT count(*) FROM orders WHERE tenant_id = %(tenant)s") == [(0,)]
+        assert run().tables["orders"].loaded == 3
+        assert rows("SELECT state FROM import_runs WHERE tenant_id = %(tenant)s") == [("completed",)]
