@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from serving import api, errors
@@ -31,7 +32,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or process_settings()
     # Before the server says its first line.
     logs.configure(settings.log_level)
-    app = FastAPI(
+    # The pages of the API work without the network.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="rapport",
         version=VERSION,
         summary="Consent-based WhatsApp campaigns, driven by what the conversations teach",

@@ -35,9 +35,11 @@ class DemoReport:
     addresses: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add_run(self, run: Any) -> None:
-        """The steps of a graph run, added up by stage, and the figures of its models."""
+    def add_run(self, run: Any, built_rows: int) -> None:
+        """The steps of a graph run, added up by stage, and the figures of its models. `built_rows`: in dbt's tables."""
         for step in run.steps:
+            if step.name == "dbt":
+                step.rows = built_rows
             name = STAGE_OF.get(step.name) or next(
                 (stage for prefix, stage in PREFIXES.items() if step.name.startswith(prefix)), step.name
             )
@@ -55,6 +57,13 @@ class DemoReport:
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def built_rows(warehouse: Warehouse) -> int:
+    """How many rows dbt's tables hold together."""
+    layers = "('staging', 'intermediate', 'features', 'marts')"
+    found = warehouse.query(f"SELECT sum(estimated_size) AS rows FROM duckdb_tables() WHERE schema_name IN {layers}")
+    return int(found["rows"][0] or 0)
 
 
 def campaign_figures(warehouse: Warehouse, tenant_id: str, campaign_id: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ STATES = ("queued", "sending", "accepted", "sent", "delivered", "read", "failed"
 
 
 class OutboundMessage(TenantRow, Ingested, Base):
-    """The outbox. `id` is the message id we chose. One row per tenant, campaign, contact and step; no state goes back."""
+    """The outbox; `id` is our own message id. One row per tenant, campaign, contact and step; states go on only."""
 
     __tablename__ = "outbound_messages"
     __table_args__ = (

@@ -189,6 +189,23 @@ class TestRun:
         assert town.rapport("run", "--select", WAREHOUSE_STAGES).returncode == 0
         assert town.rows()["marts.fct_orders"][0] == good["marts.fct_orders"][0] + 1
 
+    def test_a_failed_test_of_a_mart_leaves_the_last_good_marts(self, town):
+        good = town.rows()
+        with town.admin() as connection:
+            unexplained = connection.execute(
+                """INSERT INTO outbound_messages
+                       (tenant_id, campaign_id, contact_id, phone_number_id, payload, payload_hash, due_at, state)
+                   SELECT c.tenant_id, (SELECT id FROM campaigns LIMIT 1), c.id, n.id, '{}', 'x', now(), 'suppressed'
+                   FROM contacts c, phone_numbers n
+                   WHERE NOT EXISTS (SELECT FROM decisions d WHERE d.contact_id = c.id) LIMIT 1 RETURNING id"""
+            ).fetchone()
+            failed = town.rapport("run", "--select", WAREHOUSE_STAGES)
+            assert failed.returncode == 1
+            assert "assert_every_send_has_a_decision" in failed.stderr
+            assert town.rows() == good
+            connection.execute("UPDATE outbound_messages SET campaign_id = NULL WHERE id = %s", unexplained)
+        assert town.rapport("run", "--select", WAREHOUSE_STAGES).returncode == 0
+
     def test_an_unknown_selection_or_tenant_is_one_line(self, town):
         for words in (("--select", 'key:"no/such"'), ("--tenant", "nobody")):
             done = town.rapport("run", *words)

@@ -7,14 +7,19 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
+from feature_store.settings import settings
+from feature_store.warehouse import Warehouse
 from orchestration.lib.dbt_project import PROJECT, dbt_environment, dbt_executable, manifest_path
 from orchestration.lib.dbt_translator import LayeredTranslator
+from orchestration.lib.rebuilding import rebuilt
 from orchestration.runtime.home import Home
 
 
 @dbt_assets(manifest=manifest_path(), dagster_dbt_translator=LayeredTranslator(), pool="warehouse", name="dbt")
 def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    yield from dbt.cli(["build"], context=context).stream()
+    # Readers keep the last good marts until every model is built and every test has passed.
+    with rebuilt(Warehouse(settings().warehouse)):
+        yield from dbt.cli(["build"], context=context).stream()
 
 
 def dbt_resource() -> DbtCliResource:

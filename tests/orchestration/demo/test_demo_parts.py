@@ -36,13 +36,19 @@ class TestDemoReport:
         run = RunReport(
             "id",
             True,
-            [Step("ingest", 1.0, 10), Step("models__churn", 2.0, 5), Step("models__engagement", 3.0, 7)],
+            [
+                Step("ingest", 1.0, 10),
+                Step("dbt", 4.0),
+                Step("models__churn", 2.0, 5),
+                Step("models__engagement", 3.0, 7),
+            ],
             metadata={"models/churn": {"auc": 0.8, "calibration": "a picture"}},
         )
         report = DemoReport()
-        report.add_run(run)
+        report.add_run(run, built_rows=99)
         assert [(stage.name, stage.rows, stage.seconds) for stage in report.stages] == [
             ("ingest", 10, 1.0),
+            ("dbt", 99, 4.0),
             ("models", 12, 5.0),
         ]
         assert report.models == {"churn": {"auc": 0.8}}
