@@ -22,13 +22,17 @@ def sqlalchemy_url(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
+class TenantSession(Session):
+    """A session that begins no transaction without knowing its tenant; other libraries' sessions are their own."""
+
+
 class Database:
     """Connections of one role. `url` is a plain postgresql:// address of `app` or `worker`."""
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.engine = sa.create_engine(sqlalchemy_url(url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = sessionmaker(self.engine, class_=TenantSession, expire_on_commit=False)
 
     @contextlib.contextmanager
     def tenant(self, tenant_id: uuid.UUID) -> Iterator[Session]:
@@ -46,7 +50,7 @@ class Database:
         self.engine.dispose()
 
 
-@event.listens_for(Session, "after_begin")
+@event.listens_for(TenantSession, "after_begin")
 def _set_tenant(session: Session, _transaction: object, connection: sa.Connection) -> None:
     tenant_id = session.info.get(TENANT)
     if tenant_id is None:

@@ -24,13 +24,17 @@ OPEN = {
 }
 
 
+# The API's description of itself, as FastAPI serves it beside the routes.
+PAGES = {"/docs", "/docs/oauth2-redirect"}
+
+
 def api_routes(routes, prefix=""):
     """(method, path, route) of every route with an endpoint of ours, through all included routers."""
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is not None:
             yield from api_routes(included.routes, prefix + route.include_context.prefix)
-        elif hasattr(route, "dependant"):
+        elif hasattr(route, "dependant") and route.path not in PAGES:
             for method in route.methods:
                 yield method, prefix + route.path, route
 
@@ -179,7 +183,7 @@ print(json.dumps({"modules": sorted(sys.modules), "cpu_seconds": used.ru_utime +
     @pytest.mark.parametrize(
         "module",
         ["dagster", "mlflow", "great_expectations", "transformers", "torch", "polars", "pandas", "sklearn", "xgboost",
-         "onnxruntime", "pyarrow", "duckdb", "celery", "training", "orchestration"],
+         "onnxruntime", "pyarrow", "duckdb", "training", "orchestration"],
     )  # fmt: skip
     def test_does_not_import(self, started, module):
         assert module not in started["modules"]

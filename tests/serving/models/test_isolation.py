@@ -7,6 +7,7 @@ import uuid
 import psycopg
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.orm
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -175,3 +176,9 @@ class TestMigrations:
     def test_the_schema_is_what_the_models_say(self, database):
         with sa.create_engine(sqlalchemy_url(database.admin)).connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+class TestOtherSessions:
+    def test_a_librarys_own_database_in_the_same_process_is_left_alone(self):
+        with sa.orm.Session(sa.create_engine("sqlite://")) as session:
+            assert session.scalar(sa.text("SELECT 1")) == 1
