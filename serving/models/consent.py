@@ -16,6 +16,7 @@ class Consent(TenantRow, Ingested, Base):
     """What a contact agrees to now. One row per tenant, contact and purpose; the gate reads it under FOR SHARE."""
 
     __tablename__ = "consents"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "contact_id", "purpose"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),
@@ -34,6 +35,7 @@ class ConsentEvent(TenantRow, Known, Ingested, Base):
     """A grant or withdrawal with its proof; append-only."""
 
     __tablename__ = "consent_events"
+    HAS_PARENT = True
     __table_args__ = (
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),
         UniqueConstraint("tenant_id", "event_key"),

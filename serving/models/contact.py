@@ -39,6 +39,7 @@ class ContactIdentity(TenantRow, Base):
     """A name by which the outside knows a contact: a phone, WhatsApp's user id, or the business's own id."""
 
     __tablename__ = "contact_identities"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "kind", "value"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),

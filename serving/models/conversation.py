@@ -14,6 +14,7 @@ class Conversation(TenantRow, Ingested, Base):
     service window, null before the contact's first message."""
 
     __tablename__ = "conversations"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "contact_id", "phone_number_id", postgresql_nulls_not_distinct=True),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),

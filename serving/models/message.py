@@ -14,6 +14,7 @@ class Message(TenantRow, Known, Ingested, Base):
     """One message either way. `timestamp` is when it was sent (UTC); `status` never goes back."""
 
     __tablename__ = "messages"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "provider_id"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),
@@ -45,6 +46,7 @@ class MessageStatusEvent(TenantRow, Known, Ingested, Base):
     """What the provider said happened to a message. One row per tenant, message and status."""
 
     __tablename__ = "message_status_events"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "message_id", "status"),
         tenant_key("message_id", "messages", ondelete="CASCADE"),
@@ -62,6 +64,7 @@ class Reply(TenantRow, Known, Ingested, Base):
     `message_id` is the inbound message, `in_reply_to_id` the outbound."""
 
     __tablename__ = "replies"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "message_id"),
         tenant_key("message_id", "messages", ondelete="CASCADE"),

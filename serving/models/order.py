@@ -10,6 +10,7 @@ from serving.models.base import Base, Cents, Ingested, Known, TenantRow, Timesta
 
 class Order(TenantRow, Known, Ingested, Base):
     __tablename__ = "orders"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "platform", "external_id"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),
@@ -28,6 +29,7 @@ class Order(TenantRow, Known, Ingested, Base):
 
 class OrderItem(TenantRow, Ingested, Base):
     __tablename__ = "order_items"
+    HAS_PARENT = True
     __table_args__ = (tenant_key("order_id", "orders", ondelete="CASCADE"),)
 
     order_id: Mapped[uuid.UUID] = mapped_column(index=True)
@@ -40,6 +42,7 @@ class Conversion(TenantRow, Known, Ingested, Base):
     """An explicit redemption of a campaign's offer, as the business's own system recorded it."""
 
     __tablename__ = "conversions"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "external_id"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),

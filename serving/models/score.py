@@ -13,6 +13,7 @@ class Score(TenantRow, Base):
     """A contact's current score by one model. `probability` is calibrated, in [0, 1]; `score` is what people read."""
 
     __tablename__ = "scores"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "model", "contact_id"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),

@@ -29,6 +29,7 @@ class Segment(TenantRow, Base):
 
 class SegmentMember(TenantRow, Base):
     __tablename__ = "segment_members"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "segment_id", "contact_id"),
         tenant_key("segment_id", "segments", ondelete="CASCADE"),

@@ -15,6 +15,7 @@ class OutboundMessage(TenantRow, Ingested, Base):
     """The outbox; `id` is our own message id. One row per tenant, campaign, contact and step; states go on only."""
 
     __tablename__ = "outbound_messages"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "campaign_id", "contact_id", "step"),
         tenant_key("campaign_id", "campaigns"),
@@ -48,6 +49,7 @@ class SendAttempt(TenantRow, Base):
     """One try at the network, append-only."""
 
     __tablename__ = "send_attempts"
+    HAS_PARENT = True
     __table_args__ = (
         UniqueConstraint("tenant_id", "outbound_message_id", "attempt"),
         tenant_key("outbound_message_id", "outbound_messages", ondelete="CASCADE"),
@@ -67,6 +69,7 @@ class Decision(TenantRow, Ingested, Base):
     """Why a contact was, or was not, sent to; append-only. `assignment_probability` is the chance of the arm it got."""
 
     __tablename__ = "decisions"
+    HAS_PARENT = True
     __table_args__ = (
         tenant_key("campaign_id", "campaigns"),
         tenant_key("contact_id", "contacts", ondelete="CASCADE"),

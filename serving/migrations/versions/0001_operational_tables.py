@@ -270,7 +270,6 @@ def create_tables() -> None:
         sa.CheckConstraint("purpose IN ('marketing', 'utility', 'service')", name=op.f('ck_consent_events_purpose')),
         sa.CheckConstraint("status IN ('opted_in', 'opted_out')", name=op.f('ck_consent_events_status')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_consent_events_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_consent_events_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_consent_events')),
         sa.UniqueConstraint('tenant_id', 'event_key', name=op.f('uq_consent_events_tenant_id_event_key'))
     )
@@ -290,7 +289,6 @@ def create_tables() -> None:
         sa.CheckConstraint("purpose IN ('marketing', 'utility', 'service')", name=op.f('ck_consents_purpose')),
         sa.CheckConstraint("status IN ('opted_in', 'opted_out')", name=op.f('ck_consents_status')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_consents_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_consents_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_consents')),
         sa.UniqueConstraint('tenant_id', 'contact_id', 'purpose', name=op.f('uq_consents_tenant_id_contact_id_purpose'))
     )
@@ -304,7 +302,6 @@ def create_tables() -> None:
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.CheckConstraint("kind IN ('phone', 'whatsapp_user_id', 'external')", name=op.f('ck_contact_identities_kind')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_contact_identities_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_contact_identities_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_contact_identities')),
         sa.UniqueConstraint('tenant_id', 'kind', 'value', name=op.f('uq_contact_identities_tenant_id_kind_value'))
     )
@@ -325,7 +322,6 @@ def create_tables() -> None:
         sa.CheckConstraint("status IN ('open', 'closed', 'archived')", name=op.f('ck_conversations_status')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_conversations_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'phone_number_id'], ['phone_numbers.tenant_id', 'phone_numbers.id'], name=op.f('fk_conversations_tenant_id_phone_number_id_phone_numbers')),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_conversations_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_conversations')),
         sa.UniqueConstraint('tenant_id', 'contact_id', 'phone_number_id', name=op.f('uq_conversations_tenant_id_contact_id_phone_number_id'), postgresql_nulls_not_distinct=True)
     )
@@ -347,7 +343,6 @@ def create_tables() -> None:
         sa.Column('changed_xid', Xid8(), server_default=sa.text('pg_current_xact_id()'), nullable=False),
         sa.CheckConstraint("status IN ('pending', 'shipped', 'delivered', 'cancelled')", name=op.f('ck_orders_status')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_orders_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_orders_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_orders')),
         sa.UniqueConstraint('tenant_id', 'platform', 'external_id', name=op.f('uq_orders_tenant_id_platform_external_id'))
     )
@@ -368,7 +363,6 @@ def create_tables() -> None:
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.CheckConstraint('probability BETWEEN 0 AND 1', name=op.f('ck_scores_probability')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_scores_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_scores_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_scores')),
         sa.UniqueConstraint('tenant_id', 'model', 'contact_id', name=op.f('uq_scores_tenant_id_model_contact_id'))
     )
@@ -383,7 +377,6 @@ def create_tables() -> None:
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_segment_members_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'segment_id'], ['segments.tenant_id', 'segments.id'], name=op.f('fk_segment_members_tenant_id_segment_id_segments'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_segment_members_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_segment_members')),
         sa.UniqueConstraint('tenant_id', 'segment_id', 'contact_id', name=op.f('uq_segment_members_tenant_id_segment_id_contact_id'))
     )
@@ -401,7 +394,6 @@ def create_tables() -> None:
         sa.Column('changed_xid', Xid8(), server_default=sa.text('pg_current_xact_id()'), nullable=False),
         sa.ForeignKeyConstraint(['tenant_id', 'campaign_id'], ['campaigns.tenant_id', 'campaigns.id'], name=op.f('fk_conversions_tenant_id_campaign_id_campaigns')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_conversions_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_conversions_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_conversions')),
         sa.UniqueConstraint('tenant_id', 'external_id', name=op.f('uq_conversions_tenant_id_external_id'))
     )
@@ -429,7 +421,6 @@ def create_tables() -> None:
         sa.CheckConstraint("outcome IN ('send', 'hold_out', 'suppress', 'defer')", name=op.f('ck_decisions_outcome')),
         sa.ForeignKeyConstraint(['tenant_id', 'campaign_id'], ['campaigns.tenant_id', 'campaigns.id'], name=op.f('fk_decisions_tenant_id_campaign_id_campaigns')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_decisions_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_decisions_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_decisions'))
     )
     op.create_index('ix_decisions_campaign', 'decisions', ['tenant_id', 'campaign_id', 'contact_id'], unique=False)
@@ -459,7 +450,6 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(['tenant_id', 'campaign_id'], ['campaigns.tenant_id', 'campaigns.id'], name=op.f('fk_messages_tenant_id_campaign_id_campaigns')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_messages_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'conversation_id'], ['conversations.tenant_id', 'conversations.id'], name=op.f('fk_messages_tenant_id_conversation_id_conversations'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_messages_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_messages')),
         sa.UniqueConstraint('tenant_id', 'provider_id', name=op.f('uq_messages_tenant_id_provider_id'))
     )
@@ -479,7 +469,6 @@ def create_tables() -> None:
         sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.Column('changed_xid', Xid8(), server_default=sa.text('pg_current_xact_id()'), nullable=False),
         sa.ForeignKeyConstraint(['tenant_id', 'order_id'], ['orders.tenant_id', 'orders.id'], name=op.f('fk_order_items_tenant_id_order_id_orders'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_order_items_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_order_items'))
     )
     op.create_index(op.f('ix_order_items_changed_xid'), 'order_items', ['changed_xid'], unique=False)
@@ -509,7 +498,6 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(['tenant_id', 'campaign_id'], ['campaigns.tenant_id', 'campaigns.id'], name=op.f('fk_outbound_messages_tenant_id_campaign_id_campaigns')),
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_outbound_messages_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'phone_number_id'], ['phone_numbers.tenant_id', 'phone_numbers.id'], name=op.f('fk_outbound_messages_tenant_id_phone_number_id_phone_numbers')),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_outbound_messages_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_outbound_messages')),
         sa.UniqueConstraint('tenant_id', 'campaign_id', 'contact_id', 'step', name=op.f('uq_outbound_messages_tenant_id_campaign_id_contact_id_step'))
     )
@@ -529,7 +517,6 @@ def create_tables() -> None:
         sa.Column('changed_xid', Xid8(), server_default=sa.text('pg_current_xact_id()'), nullable=False),
         sa.CheckConstraint("status IN ('sent', 'delivered', 'read', 'failed')", name=op.f('ck_message_status_events_status')),
         sa.ForeignKeyConstraint(['tenant_id', 'message_id'], ['messages.tenant_id', 'messages.id'], name=op.f('fk_message_status_events_tenant_id_message_id_messages'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_message_status_events_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_message_status_events')),
         sa.UniqueConstraint('tenant_id', 'message_id', 'status', name=op.f('uq_message_status_events_tenant_id_message_id_status'))
     )
@@ -554,7 +541,6 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(['tenant_id', 'contact_id'], ['contacts.tenant_id', 'contacts.id'], name=op.f('fk_replies_tenant_id_contact_id_contacts'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'in_reply_to_id'], ['messages.tenant_id', 'messages.id'], name=op.f('fk_replies_tenant_id_in_reply_to_id_messages'), ondelete='CASCADE'),
         sa.ForeignKeyConstraint(['tenant_id', 'message_id'], ['messages.tenant_id', 'messages.id'], name=op.f('fk_replies_tenant_id_message_id_messages'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_replies_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_replies')),
         sa.UniqueConstraint('tenant_id', 'message_id', name=op.f('uq_replies_tenant_id_message_id'))
     )
@@ -574,7 +560,6 @@ def create_tables() -> None:
         sa.Column('error_detail', sa.Text(), nullable=True),
         sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
         sa.ForeignKeyConstraint(['tenant_id', 'outbound_message_id'], ['outbound_messages.tenant_id', 'outbound_messages.id'], name=op.f('fk_send_attempts_tenant_id_outbound_message_id_outbound_messages'), ondelete='CASCADE'),
-        sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_send_attempts_tenant_id_tenants'), ondelete='CASCADE'),
         sa.PrimaryKeyConstraint('tenant_id', 'id', name=op.f('pk_send_attempts')),
         sa.UniqueConstraint('tenant_id', 'outbound_message_id', 'attempt', name=op.f('uq_send_attempts_tenant_id_outbound_message_id_attempt'))
     )
