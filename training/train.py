@@ -55,7 +55,7 @@ class Trained:
 def one_native_thread() -> Iterator[None]:
     """BLAS and OpenMP on one thread while fitting. Their threads spin while they wait for each other: beside other busy
     processes on two cores a boosting of 1.5 s took 15 s. A forest's own threads do not spin, and stay."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
         yield
