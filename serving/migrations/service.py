@@ -11,13 +11,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from serving.kit.database import sqlalchemy_url
+
 LOGIN_ROLES = ("app", "worker", "etl_read")
 # Two processes that migrate at once wait for each other here.
 ADVISORY_LOCK = 7_203_114_001
 
 
-def sqlalchemy_url(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://", 1).replace("postgres://", "postgresql+psycopg://", 1)
+# For uuidv7(); the embedded server is of this version.
+OLDEST_SERVER = 18
+
+
+class ServerTooOld(Exception):
+    """The PostgreSQL server is of a version the schema cannot be made on."""
 
 
 def create_database(admin_url: str) -> bool:
@@ -35,11 +41,14 @@ def create_database(admin_url: str) -> bool:
 def migrate(admin_url: str, passwords: Mapping[str, str], revision: str = "head") -> str:
     """The revision the database is at afterwards. `passwords` holds one for each of LOGIN_ROLES.
 
-    The URL's role needs the right to create roles and to grant BYPASSRLS (a superuser has it).
+    The URL's role needs the right to create roles and to grant BYPASSRLS (a superuser has it). Raises ServerTooOld.
     """
     config = _config()
     engine = sa.create_engine(sqlalchemy_url(admin_url))
     with engine.connect() as connection:
+        major = int(connection.scalar(sa.text("SHOW server_version_num"))) // 10_000
+        if major < OLDEST_SERVER:
+            raise ServerTooOld(f"the PostgreSQL server is version {major}; {OLDEST_SERVER} or newer is needed")
         connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
         connection.commit()
         _create_roles(connection, passwords)
