@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 RUNNER = "rapport/runner"
+TOLD_BY_DBT = "Errors parsed from dbt logs:"
+SHOWN_DBT_LINES = 4
 
 
 class RunInProgress(Exception):
@@ -163,7 +165,7 @@ def _report(instance: dg.DagsterInstance, run_id: str, succeeded: bool) -> RunRe
             seconds = round(record.timestamp - started.get(step, record.timestamp), 2)
             report.steps.append(Step(step, seconds, rows.get(step), kind == "STEP_FAILURE"))
             if kind == "STEP_FAILURE":
-                report.errors.append(f"{step}: {_last_line(event.step_failure_data.error)}")
+                report.errors.append(f"{step}: {_reason(event.step_failure_data.error)}")
         elif kind == "ASSET_MATERIALIZATION":
             materialization = event.step_materialization_data.materialization
             values: dict[str, object] = {
@@ -182,9 +184,13 @@ def _report(instance: dg.DagsterInstance, run_id: str, succeeded: bool) -> RunRe
     return report
 
 
-def _last_line(error: Any) -> str:
-    cause = error
-    while getattr(cause, "cause", None) is not None:
-        cause = cause.cause
-    lines = str(getattr(cause, "message", cause)).strip().splitlines()
+def _reason(error: Any) -> str:
+    """The cause of a step's failure in a line; of dbt's, what dbt said of its models and tests."""
+    while getattr(error, "cause", None) is not None:
+        error = error.cause
+    said, is_dbt, told = str(getattr(error, "message", error)).partition(TOLD_BY_DBT)
+    lines = [line.strip() for line in (told if is_dbt else said).splitlines() if line.strip()]
+    if is_dbt:
+        # Its progress lines start with "55 of 94".
+        return " ".join([line for line in lines if not line[0].isdigit()][:SHOWN_DBT_LINES])
     return lines[0] if lines else "failed"
