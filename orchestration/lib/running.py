@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.runtime.environment import process_environment
-from orchestration.runtime.home import PROJECT_ROOT, Home
+from orchestration.runtime.environment import make_folders, process_environment
+from orchestration.runtime.home import Home
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -62,9 +61,7 @@ class RunReport:
 def prepare(home: Home) -> None:
     """This process is configured as the product's processes are, and Dagster's home exists."""
     os.environ.update(process_environment(home))
-    home.dagster.mkdir(parents=True, exist_ok=True)
-    home.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT_ROOT / "deploy" / "dagster.yaml", home.dagster / "dagster.yaml")
+    make_folders(home)
 
 
 @contextlib.contextmanager
