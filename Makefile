@@ -43,10 +43,10 @@ lock: setup ## resolve requirements.lock anew
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml --output-file requirements.lock >/dev/null
 
 bench-import: setup ## import of a history, beside COPY
-	@.venv/bin/python tests/benchmarks/bench_import.py
+	@.venv/bin/python -m tests.benchmarks.bench_import
 
 bench-learning: setup ## the models on data nobody here wrote (DATA=folder)
-	@.venv/bin/python tests/benchmarks/bench_learning.py
+	@.venv/bin/python -m tests.benchmarks.bench_learning
 
 clean: setup ## stop the product and forget its state (.rapport)
 	@.venv/bin/rapport down

@@ -1,18 +1,15 @@
 """How fast a history goes from files to the operational tables, beside what COPY alone can do in the same run.
 
-`python tests/benchmarks/bench_import.py` prints a table and writes $RAPPORT_HOME/bench/import.json. DATA names the
+`python -m tests.benchmarks.bench_import` prints a table and writes $RAPPORT_HOME/bench/import.json. DATA names the
 folder of data sets (default: shared/data beside the checkout). Run it alone: it keeps two cores busy.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
-import platform
 import statistics
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -22,8 +19,8 @@ import psycopg
 from psycopg import sql
 
 from serving.importing.service import ImportSummary, import_history
+from tests.benchmarks.reporting import PROJECT_ROOT, Figure, figure, report, scratch_database
 
-PROJECT_ROOT = Path(__file__).parents[2]
 MAPPING = PROJECT_ROOT / "docs" / "examples" / "starbucks" / "mapping.yaml"
 EVENTS = {"messages": "messages", "statuses": "message_status_events", "orders": "orders", "conversions": "conversions"}
 RUNS = 5
@@ -92,7 +89,7 @@ def _copy(connection: psycopg.Connection[Any], table: str, content: bytes) -> fl
     return time.perf_counter() - started
 
 
-def measure(app_url: str, admin_url: str, data: Path) -> list[dict[str, Any]]:
+def measure(app_url: str, admin_url: str, data: Path) -> list[Figure]:
     speeds = []
     for number in range(RUNS):
         summary, tenant_id, seconds = timed_import(app_url, admin_url, data)
@@ -103,60 +100,24 @@ def measure(app_url: str, admin_url: str, data: Path) -> list[dict[str, Any]]:
     bare, real = timed_copies(admin_url, tenant_id)
     middle, best = statistics.median(speeds), max(speeds)
     return [
-        figure("import, median", middle, "events/s", bare, GOAL, middle >= GOAL),
-        figure("import, median, at least", middle, "events/s", bare, FLOOR, middle >= FLOOR),
-        figure("import, best", best, "events/s", bare, FLOOR, best >= FLOOR),
-        figure("import beside COPY into the real tables", middle, "events/s", real, None, True),
-        figure("events claimed and not found", lost, "events", None, 0, lost == 0),
+        figure("import, median", middle, "events/s", at_least=GOAL),
+        figure("import, median, at least", middle, "events/s", at_least=FLOOR),
+        figure("import, best", best, "events/s", at_least=FLOOR),
+        figure("import beside COPY into bare tables", middle, "events/s", bare),
+        figure("import beside COPY into the real tables", middle, "events/s", real),
+        figure("events claimed and not found", lost, "events", at_most=0),
     ]
 
 
-def figure(name: str, value: float, unit: str, limit: float | None, goal: float | None, ok: bool) -> dict[str, Any]:
-    ratio = round(value / limit, 3) if limit else None
-    return {
-        "name": name,
-        "value": round(value),
-        "unit": unit,
-        "limit": limit and round(limit),
-        "ratio": ratio,
-        "goal": goal,
-        "ok": ok,
-    }
-
-
 def main() -> int:
-    """Zero when the floor is met and nothing is lost. Runs on a PostgreSQL of its own, stopped at the end."""
-    from orchestration.runtime.home import Home
-    from orchestration.runtime.postgres import EmbeddedPostgres
-    from serving.migrations.service import LOGIN_ROLES, create_database, migrate
-
+    """Zero when every goal is met and nothing is lost. Runs on a PostgreSQL of its own, stopped at the end."""
     data = Path(os.environ.get("DATA") or PROJECT_ROOT.parent / "shared" / "data")
     if not (data / "starbucks_offers").is_dir():
         print(f"{data} holds no starbucks_offers; name the folder of data sets in DATA")
         return 2
-    with tempfile.TemporaryDirectory(prefix="bench-import-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        home = Home(folder)
-        server = EmbeddedPostgres(home)
-        server.start()
-        try:
-            secrets = home.secrets()
-            admin = server.url("postgres", "postgres_admin", "bench")
-            create_database(admin)
-            migrate(admin, {role: secrets[f"postgres_{role}"] for role in LOGIN_ROLES})
-            made = measure(server.url("app", "postgres_app", "bench"), admin, data)
-        finally:
-            server.stop()
-    for one in made:
-        limit = f" of {one['limit']:,} by COPY" if one["limit"] else ""
-        verdict = "" if one["goal"] is None else f"; goal {one['goal']:,} {'met' if one['ok'] else 'not met'}"
-        print(f"{one['name']}: {one['value']:,} {one['unit']}{limit}{verdict}")
-    bench = Path(os.environ.get("RAPPORT_HOME") or PROJECT_ROOT / ".rapport") / "bench"
-    bench.mkdir(parents=True, exist_ok=True)
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    (bench / "import.json").write_text(json.dumps({"name": "import", "machine": machine, "figures": made}, indent=1))
-    return 0 if all(one["ok"] for one in made if one["goal"] in (FLOOR, 0)) else 1
+    with scratch_database("bench-import") as (_, urls):
+        made = measure(urls["app"], urls["admin"], data)
+    return report("import", made)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.bench_learning import Prepared, abstains_from_churn, figures, prepare
+from tests.benchmarks.bench_learning import Judged, Prepared, abstains_from_churn, judged_models, prepare
 
 pytestmark = [pytest.mark.slow]
 
@@ -18,30 +18,31 @@ def prepared(database, shared_data: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def found(prepared: Prepared) -> dict[str, dict]:
-    return {figure["name"]: figure for figure in figures(prepared)}
+def found(prepared: Prepared) -> dict[str, Judged]:
+    return {label: judged for label, _, judged in judged_models(prepared)}
 
 
 class TestStarbucks:
-    def test_reading_is_foreseen_for_people_never_seen(self, found: dict[str, dict]) -> None:
-        reading = found["AUC read"]
-        assert reading["value"] >= 0.85
-        assert reading["beats_rule"]
+    def test_reading_is_foreseen_for_people_never_seen(self, found: dict[str, Judged]) -> None:
+        reading = found["read"].evaluation
+        assert reading.auc.value >= 0.85
+        assert reading.gain_over_rule.lower > 0
 
-    def test_converting_is_foreseen_for_people_never_seen(self, found: dict[str, dict]) -> None:
-        converting = found["AUC converted"]
-        assert converting["value"] >= 0.855
-        assert converting["beats_rule"]
+    def test_converting_is_foreseen_for_people_never_seen(self, found: dict[str, Judged]) -> None:
+        converting = found["converted"].evaluation
+        assert converting.auc.value >= 0.855
+        assert converting.gain_over_rule.lower > 0
 
-    def test_probabilities_of_settled_sends_mean_what_they_say(self, found: dict[str, dict]) -> None:
-        for name in ("AUC read, settled", "AUC converted, settled"):
-            assert found[name]["calibration_error"] < 0.05
-            assert found[name]["brier"] < found[name]["base_rate"] * (1 - found[name]["base_rate"])
+    def test_probabilities_of_settled_sends_mean_what_they_say(self, found: dict[str, Judged]) -> None:
+        for name in ("read, settled", "converted, settled"):
+            judged = found[name].evaluation
+            assert judged.calibration_error < 0.05
+            assert judged.brier < judged.base_rate * (1 - judged.base_rate)
 
-    def test_announcements_are_left_out_of_lead_scoring(self, found: dict[str, dict]) -> None:
-        rows, excluded = found["AUC converted"]["rows"], found["AUC converted"]["excluded"]
+    def test_announcements_are_left_out_of_lead_scoring(self, found: dict[str, Judged]) -> None:
         # Two of the ten offers are informational; each offer went to about as many people.
-        assert excluded["campaign cannot convert"] == pytest.approx(0.25 * rows, rel=0.05)
+        left_out = found["converted"].excluded["campaign cannot convert"]
+        assert left_out == pytest.approx(0.25 * found["converted"].rows, rel=0.05)
 
     def test_a_month_is_too_short_to_learn_churn_from(self, prepared: Prepared) -> None:
         assert "50 of each are needed" in (abstains_from_churn(prepared) or "")
