@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from training.bundle import (
     write_bundle,
 )
 from training.datasets import Dataset, Split, split_by_time
-from training.evaluate import Evaluation, evaluate
+from training.evaluate import Costs, Evaluation, evaluate
 from training.explain import field_importance
 from training.models import model_named
 from training.promote import Verdict, judge
@@ -51,14 +51,15 @@ def learn(
     seed: int,
     now: datetime,
     truth: pl.DataFrame | None = None,
+    costs: Costs | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Turn:
     """The turn, complete: a crash before the promotion leaves the champion as it was.
 
-    `truth` as in `evaluate`. Raises TooFewLabels, EmptySplit, ParityFailed.
+    `truth` and `costs` as in `evaluate`. Raises TooFewLabels, EmptySplit, ParityFailed.
     """
     split = split_by_time(dataset, settings.test_share)
-    return learn_from(split, tracked, settings, seed=seed, now=now, truth=truth, tags=tags)
+    return learn_from(split, tracked, settings, seed=seed, now=now, truth=truth, costs=costs, tags=tags)
 
 
 def learn_from(
@@ -69,6 +70,7 @@ def learn_from(
     seed: int,
     now: datetime,
     truth: pl.DataFrame | None = None,
+    costs: Costs | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Turn:
     """`learn` on a split already made. Raises TooFewLabels, ParityFailed."""
@@ -78,9 +80,16 @@ def learn_from(
         split, seed=seed, now=now, threads=settings.threads, min_labels_per_class=settings.min_labels_per_class
     )
     laps.end("fit")
-    evaluation = evaluate(trained, split, seed=seed, truth=truth)
+    evaluation = evaluate(trained, split, seed=seed, truth=truth, costs=costs)
     champion = champion_bundle(settings.bundles_dir, tenant_id, model)
-    verdict = judge(evaluation, split.test, champion, seed=seed, min_gain=settings.min_auc_gain)
+    verdict = judge(
+        evaluation,
+        split.test,
+        champion,
+        seed=seed,
+        min_gain=settings.min_auc_gain,
+        max_calibration_error=settings.max_calibration_error,
+    )
     graph, parity = export_checked(trained, split.test)
     laps.end("judge")
     noted = dict(tags or {}) | {"gate": verdict.reason}
@@ -115,6 +124,7 @@ def _card(
         "split": evaluation.split,
         "figures": evaluation.figures(),
         "deciles": [vars(row) for row in evaluation.deciles],
+        "segments": [asdict(segment) for segment in evaluation.segments],
         "importance": field_importance(
             lambda matrix: run_onnx(session, matrix), test.matrix(), evaluation.labels, trained.inputs, seed=seed
         ),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Figure = Callable[[npt.NDArray[np.int64]], float]
+Merit = Callable[[Floats, Floats], float]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class Decile:
-    """A tenth of the rows; decile 1 holds the highest scores. `lift` is its rate over the overall rate."""
+    """A tenth of the rows; decile 1 holds the highest scores. `lift` is its rate over the overall rate, `gain` the
+    share of all positives found in it and the deciles above it."""
 
     decile: int
     rows: int
@@ -32,6 +34,7 @@ class Decile:
     rate: float
     mean_probability: float
     lift: float
+    gain: float
 
 
 def _mean_ranks(scores: Floats) -> Floats:
@@ -82,10 +85,11 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins:
 def deciles(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list[Decile]:
     """Ten groups of equally many rows, best scores first."""
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    overall = float(y.mean())
+    overall, found = float(y.mean()), 0.0
     rows = []
     for number, group in enumerate(np.array_split(np.argsort(-p, kind="stable"), 10), start=1):
         rate = float(y[group].mean()) if len(group) else float("nan")
+        found += float(y[group].sum())
         rows.append(
             Decile(
                 decile=number,
@@ -94,18 +98,19 @@ def deciles(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list[Decile]
                 rate=rate,
                 mean_probability=float(p[group].mean()) if len(group) else float("nan"),
                 lift=rate / overall if overall > 0 else float("nan"),
+                gain=found / float(y.sum()) if overall > 0 else float("nan"),
             )
         )
     return rows
 
 
-def auc_interval(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, seed: int, resamples: int = 200, level: float = 0.95
+def interval(
+    figure: Merit, labels: npt.ArrayLike, scores: npt.ArrayLike, seed: int, resamples: int = 200, level: float = 0.95
 ) -> Interval:
-    """AUC with a percentile-bootstrap interval over rows."""
+    """A figure of labels and scores with its percentile-bootstrap interval over rows."""
     y, s = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    drawn = _resampled(len(y), seed, resamples, lambda rows: auc(y[rows], s[rows]))
-    return Interval(auc(y, s), *_percentiles(drawn, level))
+    drawn = _resampled(len(y), seed, resamples, lambda rows: figure(y[rows], s[rows]))
+    return Interval(figure(y, s), *_percentiles(drawn, level))
 
 
 def auc_gain_interval(
@@ -152,7 +157,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def expected_profit(
-    probabilities: npt.ArrayLike, value_cents: int, cost_cents: int, labels: npt.ArrayLike | None = None
+    probabilities: npt.ArrayLike, value_cents: float, cost_cents: float, labels: npt.ArrayLike | None = None
 ) -> float:
     """Cents earned by messaging exactly the rows whose expected value exceeds the cost of a message.
 

@@ -27,28 +27,38 @@ class Verdict:
 
 
 def judge(
-    challenger: Evaluation, test: Dataset, champion: Bundle | None, *, seed: int, min_gain: float = 0.0
+    challenger: Evaluation,
+    test: Dataset,
+    champion: Bundle | None,
+    *,
+    seed: int,
+    min_gain: float = 0.0,
+    max_calibration_error: float = 0.05,
 ) -> Verdict:
-    """Promote when the challenger beats the champion on the period both are judged by, or, with no champion yet, when
-    it beats the rule with 95% confidence.
+    """Promote when the challenger beats the champion, or the rule where there is none yet, by more than chance on the
+    period both are judged by (the interval's lower end lies above `min_gain`), and its probabilities mean what they
+    say.
 
-    A challenger whose lead over the champion is within chance still replaces it: it knows the newer rows, and going
-    back is one call. One that is behind never does.
+    A champion that is not beaten speaks on: what callers built on its scores stays as it is.
     """
     if champion is None:
+        other, against = "the recency/frequency rule", "rule"
         gain = challenger.gain_over_rule
-        return Verdict(gain.lower > 0, "rule", gain, _words("the recency/frequency rule", gain, gain.lower > 0))
-    from feature_store.transforms import encode
+    else:
+        from feature_store.transforms import encode
 
-    old = champion.probability(encode(test.frame, champion.inputs))
-    gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
-    better = gain.value > min_gain
-    return Verdict(better, f"version {champion.version}", gain, _words(f"version {champion.version}", gain, better))
-
-
-def _words(other: str, gain: Interval, better: bool) -> str:
-    verb = "beats" if better else "does not beat"
-    return f"{verb} {other} by AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f})"
+        other = against = f"version {champion.version}"
+        old = champion.probability(encode(test.frame, champion.inputs))
+        gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
+    better = gain.lower > min_gain
+    words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
+    error = challenger.calibration_error.value
+    if better and error > max_calibration_error:
+        reason = (
+            f"beats it, {words}, but its probabilities are off by {error:.3f}; {max_calibration_error:g} is allowed"
+        )
+        return Verdict(False, against, gain, reason)
+    return Verdict(better, against, gain, f"{'beats it' if better else 'does not beat it beyond chance'}: {words}")
 
 
 def promote(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, version: str) -> Bundle:

@@ -23,4 +23,5 @@ class TrainingSettings(BaseSettings):
     min_labels_per_class: int = 50
     test_share: float = 0.25
     min_auc_gain: float = 0.0
+    max_calibration_error: float = 0.05
     threads: int = 2

@@ -95,13 +95,16 @@ def build_warehouse(operational_url: str, path: Path, scratch: Path) -> tuple[Du
     laps["ingest"] = time.perf_counter() - started
     started = time.perf_counter()
     project = PROJECT_ROOT / "dbt_project"
-    environment = os.environ | {
-        "DBT_PROFILES_DIR": str(project),
-        "DBT_TARGET_PATH": str(scratch / "target"),
-        "DBT_LOG_PATH": str(scratch / "logs"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "FEATURE_STORE_WAREHOUSE": str(path),
-    }
+    environment = (
+        os.environ
+        | {
+            "DBT_PROFILES_DIR": str(project),
+            "DBT_TARGET_PATH": str(scratch / "target"),
+            "DBT_LOG_PATH": str(scratch / "logs"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+        | warehouse.dbt_environment()
+    )
     command = [str(Path(sys.executable).with_name("dbt")), "build", "--project-dir", str(project), "--quiet"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -172,10 +175,10 @@ def details(label: str, model: str, one: Judged) -> dict[str, Any]:
         "label": label,
         "model": model,
         "interval": [round(found.auc.lower, 4), round(found.auc.upper, 4)],
-        "average_precision": round(found.average_precision, 4),
-        "brier": round(found.brier, 4),
+        "average_precision": round(found.average_precision.value, 4),
+        "brier": round(found.brier.value, 4),
         "base_rate": round(found.base_rate, 4),
-        "calibration_error": round(found.calibration_error, 4),
+        "calibration_error": round(found.calibration_error.value, 4),
         "rows": one.rows,
         "excluded": one.excluded,
     }

@@ -36,8 +36,8 @@ class TestStarbucks:
     def test_probabilities_of_settled_sends_mean_what_they_say(self, found: dict[str, Judged]) -> None:
         for name in ("read, settled", "converted, settled"):
             judged = found[name].evaluation
-            assert judged.calibration_error < 0.05
-            assert judged.brier < judged.base_rate * (1 - judged.base_rate)
+            assert judged.calibration_error.value < 0.05
+            assert judged.brier.value < judged.base_rate * (1 - judged.base_rate)
 
     def test_announcements_are_left_out_of_lead_scoring(self, found: dict[str, Judged]) -> None:
         # Two of the ten offers are informational; each offer went to about as many people.

@@ -57,6 +57,7 @@ class TestDeciles:
         assert [row.rows for row in rows] == [2] * 10
         assert rows[0].lift == pytest.approx(2.0)
         assert rows[9].lift == 0.0
+        assert [row.gain for row in rows] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
 
 
 class TestDifferenceInterval:
@@ -82,7 +83,7 @@ class TestAucInterval:
 
         def width(rows: int) -> float:
             labels = rng.integers(0, 2, rows)
-            found = metrics.auc_interval(labels, labels + rng.normal(0, 1, rows), seed=2)
+            found = metrics.interval(metrics.auc, labels, labels + rng.normal(0, 1, rows), seed=2)
             assert found.lower < found.value < found.upper
             return found.upper - found.lower
 

@@ -42,8 +42,8 @@ class TestTrain:
         assert found.auc.value - 0.5 >= share_of_best * (found.best_possible_auc - 0.5)
         assert found.auc.value < found.best_possible_auc + 0.02
         assert found.gain_over_rule.lower > 0
-        assert found.brier < found.base_rate_brier
-        assert found.calibration_error < 0.06
+        assert found.brier.value < found.base_rate_brier
+        assert found.calibration_error.value < 0.06
 
     def test_the_same_seed_gives_the_same_model(self, split_of) -> None:
         split = split_of("lead_scoring")
