@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse, Warehouse
 
 TABLES = (
     "tenants",
@@ -78,8 +78,12 @@ def ingest(
     """
     import adbc_driver_postgresql.dbapi
 
+    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the only kind that takes raw rows so far
     found = []
-    with adbc_driver_postgresql.dbapi.connect(operational_url) as source, warehouse.connect(read_only=False) as target:
+    with (
+        adbc_driver_postgresql.dbapi.connect(operational_url) as source,
+        warehouse.connect_raw(read_only=False) as target,
+    ):
         target.execute("CREATE SCHEMA IF NOT EXISTS raw")
         target.execute(HORIZONS)
         # One snapshot and one horizon for all tables: a row and what it refers to arrive together.
@@ -123,7 +127,7 @@ def _ingest_table(source: Any, target: Any, table: str, horizon: int, now: dt.da
             for batch in cursor.fetch_record_batch():
                 target.register("arrived", pa.Table.from_batches([batch]))
                 target.execute(
-                    f"INSERT INTO raw.{table} ({names}, _ingested_at) SELECT {casts}, ?::timestamptz FROM arrived",
+                    f"INSERT INTO raw.{table} ({names}, created_timestamp) SELECT {casts}, ?::timestamptz FROM arrived",
                     [now],
                 )
                 target.unregister("arrived")
@@ -144,11 +148,11 @@ def _ensure_table(target: Any, table: str, columns: dict[str, str]) -> None:
             " WHERE table_schema = 'raw' AND table_name = ?",
             [table],
         ).fetchall()
-        if not str(name).startswith("_")
+        if name != "created_timestamp"
     }
     if not known:
         described = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        target.execute(f"CREATE TABLE raw.{table} ({described}, _ingested_at timestamptz NOT NULL)")
+        target.execute(f"CREATE TABLE raw.{table} ({described}, created_timestamp timestamptz NOT NULL)")
         return
     wanted = {name: _spelled(kind) for name, kind in columns.items()}
     if known != wanted:

@@ -13,7 +13,7 @@ from feature_store.feature_views import MOMENTS, NUMBERS
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
 from feature_store.online import contact_key, pack, snapshot_id, timezone_key
 from feature_store.retrieval import historical_features
-from feature_store.warehouse import Warehouse, as_frame
+from feature_store.warehouse import DuckDBWarehouse, Warehouse, as_frame
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,13 +42,14 @@ def materialize(warehouse: Warehouse, redis_url: str, tenant_id: str, now: dt.da
     at = now.astimezone(dt.UTC)
     moment = (at - EPOCH) // dt.timedelta(microseconds=1)
     written = 0
+    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - retrieval is DuckDB's
     with warehouse.connect() as connection, redis.Redis.from_url(redis_url) as client:
         contacts = as_frame(
             connection,
-            "SELECT tenant_id, contact_id FROM marts.dim_contacts WHERE tenant_id = ? ORDER BY contact_id",
+            "SELECT tenant_id, contact_id FROM marts.dim_contacts WHERE tenant_id = $1 ORDER BY contact_id",
             [tenant_id],
         )
-        zone = as_frame(connection, "SELECT timezone FROM marts.dim_tenants WHERE tenant_id = ?", [tenant_id])
+        zone = as_frame(connection, "SELECT timezone FROM marts.dim_tenants WHERE tenant_id = $1", [tenant_id])
         client.set(timezone_key(tenant_id), zone["timezone"][0] if zone.height else "UTC")
         spine = contacts.with_columns(pl.lit(at).cast(pl.Datetime("us", "UTC")).alias("event_timestamp"))
         for part in spine.iter_slices(CONTACTS_A_BATCH):

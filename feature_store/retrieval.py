@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from feature_store.feature_services import FeatureService
 from feature_store.feature_view import FeatureView
-from feature_store.warehouse import Warehouse, as_frame
+from feature_store.warehouse import DuckDBWarehouse, Warehouse, as_frame
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,6 +28,7 @@ def get_historical_features(warehouse: Warehouse, spine: pl.DataFrame, service: 
     (`event_timestamp`) and known to us (`created_timestamp`) at the spine's moment, and no older than the view's ttl.
     Raises InvalidSpine.
     """
+    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the as-of join is DuckDB's
     with warehouse.connect() as connection:
         return historical_features(connection, spine, service)
 

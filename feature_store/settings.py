@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """`warehouse` is the DuckDB file; `operational_url` enters PostgreSQL as the role etl_read."""
+    """`warehouse` is the path of a DuckDB file or the URL of a PostgreSQL database; `operational_url` enters the
+    operational database as the role etl_read."""
 
     model_config = SettingsConfigDict(env_prefix="FEATURE_STORE_", frozen=True)
 
-    warehouse: Path = Path(".rapport/warehouse/warehouse.duckdb")
+    warehouse: str = ".rapport/warehouse/warehouse.duckdb"
     redis_url: str
     operational_url: str
 

@@ -26,7 +26,7 @@ CHUNK = 50_000
 # 168 candidate hours cost 0.4 ms a contact: beyond this many contacts the hour is left to whoever asks about one.
 BEST_HOUR_CONTACTS = 10_000
 WEEK_HOURS = 168
-CONTACTS = "select tenant_id, contact_id from marts.dim_contacts where tenant_id = ? order by contact_id"
+CONTACTS = "select tenant_id, contact_id from marts.dim_contacts where tenant_id = $1 order by contact_id"
 RETENTION_ADVICE = {
     "high": "Reach out in person or with your best offer now; a broadcast will not bring them back.",
     "medium": "Send something they answered to before, at the hour they usually read.",

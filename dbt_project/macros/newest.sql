@@ -3,7 +3,7 @@
     select * from (
         select
             *,
-            row_number() over (partition by {{ key }} order by changed_xid desc, _ingested_at desc) as version_rank
+            row_number() over (partition by {{ key }} order by changed_xid desc, created_timestamp desc) as version_rank
         from {{ source('operational', table) }}
     ) as versions
     where version_rank = 1

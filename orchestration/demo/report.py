@@ -69,13 +69,13 @@ def built_rows(warehouse: Warehouse) -> int:
 def campaign_figures(warehouse: Warehouse, tenant_id: str, campaign_id: str) -> dict[str, Any]:
     """The campaign as the warehouse tells it; orders of treated and held-out people with a 95 % Newcombe interval."""
     found = warehouse.query(
-        "SELECT * FROM marts.mart_campaign_performance WHERE tenant_id = ? AND campaign_id = ?",
+        "SELECT * FROM marts.mart_campaign_performance WHERE tenant_id = $1 AND campaign_id = $2",
         [tenant_id, campaign_id],
     )
     figures = found.to_dicts()[0]
     reasons = warehouse.query(
         "SELECT reason, count(DISTINCT contact_id) AS people FROM marts.fct_decisions"
-        " WHERE tenant_id = ? AND campaign_id = ? AND outcome = 'suppress' GROUP BY reason ORDER BY reason",
+        " WHERE tenant_id = $1 AND campaign_id = $2 AND outcome = 'suppress' GROUP BY reason ORDER BY reason",
         [tenant_id, campaign_id],
     )
     figures["suppressed_by_reason"] = dict(reasons.iter_rows())

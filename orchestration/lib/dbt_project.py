@@ -9,6 +9,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from feature_store.warehouse import warehouse_at
 from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
 
 PROJECT = PROJECT_ROOT / "dbt_project"
@@ -26,8 +27,7 @@ def dbt_environment(home: Home) -> dict[str, str]:
         "DBT_TARGET_PATH": str(home.path / "dbt" / "target"),
         "DBT_LOG_PATH": str(home.logs),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "FEATURE_STORE_WAREHOUSE": os.environ.get("FEATURE_STORE_WAREHOUSE", str(home.warehouse)),
-    }
+    } | warehouse_at(os.environ.get("FEATURE_STORE_WAREHOUSE", home.warehouse)).dbt_environment()
 
 
 def dbt_executable() -> str:

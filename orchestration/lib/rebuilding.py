@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 
 WAREHOUSE = "FEATURE_STORE_WAREHOUSE"
 
 
 @contextmanager
-def rebuilt(warehouse: Warehouse) -> Iterator[Path]:
+def rebuilt(warehouse: DuckDBWarehouse) -> Iterator[Path]:
     """A copy of the warehouse to build in, named by FEATURE_STORE_WAREHOUSE meanwhile. It takes the warehouse's place
     when the block ends well; after an error, or a kill, the warehouse is what it was."""
     copy = warehouse.path.with_name(f"{warehouse.path.stem}.building.duckdb")

@@ -27,7 +27,7 @@ def truth(warehouse: Warehouse, tenant_id: str, model: str, moments: list[dt.dat
     except httpx.HTTPError:
         return None
     messages = warehouse.query(
-        "SELECT message_id, provider_id FROM marts.fct_messages WHERE tenant_id = ? AND direction = 'outbound'",
+        "SELECT message_id, provider_id FROM marts.fct_messages WHERE tenant_id = $1 AND direction = 'outbound'",
         [tenant_id],
     )
     return sends.select("provider_id", "probability").join(messages, on="provider_id").drop("provider_id")

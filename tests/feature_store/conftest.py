@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from feature_store.ingest import ingest
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.postgres import EmbeddedPostgres
 
@@ -30,7 +30,7 @@ class History:
 
     admin_url: str
     operational_url: str
-    warehouse: Warehouse
+    warehouse: DuckDBWarehouse
     ours: uuid.UUID
     theirs: uuid.UUID
     dbt_output: str
@@ -42,11 +42,11 @@ class History:
         return str(row[0])
 
 
-def dbt(warehouse: Warehouse, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def dbt(warehouse: DuckDBWarehouse, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One run of dbt over the warehouse; what it makes lies in `folder`."""
     project = str(PROJECT_ROOT / "dbt_project")
-    environment = os.environ | {
-        "FEATURE_STORE_WAREHOUSE": str(warehouse.path),
+    environment = os.environ | warehouse.dbt_environment()
+    environment |= {
         "DBT_TARGET_PATH": str(folder / "target"),
         "DBT_LOG_PATH": str(folder / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -68,7 +68,7 @@ def history(home: Home, _template_database: str, tmp_path_factory: pytest.TempPa
         connection.execute(HISTORY.read_text())
         tenants = dict(connection.execute("SELECT slug, id FROM tenants").fetchall())
     folder = tmp_path_factory.mktemp("history")
-    warehouse = Warehouse(folder / "warehouse.duckdb")
+    warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
     operational_url = server.url("etl_read", "postgres_etl_read", name)
     ingest(operational_url, warehouse, now=AS_OF)
     built = dbt(warehouse, folder, "build")

@@ -17,15 +17,15 @@ import psycopg
 import pytest
 
 from feature_store.ingest import TABLES, SourceSchemaChanged, ingest
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 ADD = "INSERT INTO contacts (tenant_id, custom_data) VALUES (%s, %s) RETURNING id"
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "warehouse.duckdb")
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
+    return DuckDBWarehouse(tmp_path / "warehouse.duckdb")
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def tenant(database) -> uuid.UUID:
     return database.add_tenant()
 
 
-def versions(warehouse: Warehouse, table: str = "contacts") -> list[tuple[str, int]]:
-    with warehouse.connect() as connection:
+def versions(warehouse: DuckDBWarehouse, table: str = "contacts") -> list[tuple[str, int]]:
+    with warehouse.connect_raw() as connection:
         return connection.execute(f"SELECT id, changed_xid FROM raw.{table} ORDER BY ALL").fetchall()
 
 
@@ -57,12 +57,12 @@ class TestOneRun:
         done = ingest(database.etl_read, warehouse, now=NOW)
 
         assert [table.name for table in done] == list(TABLES)
-        frame = warehouse.query("SELECT * FROM raw.contacts WHERE tenant_id = ?", [str(tenant)])
+        frame = warehouse.raw_query("SELECT * FROM raw.contacts WHERE tenant_id = $1", [str(tenant)])
         row = frame.row(0, named=True)
         assert row["custom_data"] == '{"age": 36}'
         assert row["tags"] == ["a", "b"]
         assert row["known_at"] == known_at
-        assert row["_ingested_at"] == NOW
+        assert row["created_timestamp"] == NOW
         assert not {"phone", "name", "email"} & set(frame.columns)
 
     def test_what_people_wrote_arrives_as_its_length(self, database, warehouse, tenant):
@@ -81,14 +81,14 @@ class TestOneRun:
 
         ingest(database.etl_read, warehouse, now=NOW)
 
-        frame = warehouse.query("SELECT * FROM raw.messages WHERE tenant_id = ?", [str(tenant)])
+        frame = warehouse.raw_query("SELECT * FROM raw.messages WHERE tenant_id = $1", [str(tenant)])
         assert frame["text_length"].to_list() == [len("my number is secret")]
         assert "secret" not in str(frame.rows())
 
     def test_every_table_exists_before_its_first_row(self, database, warehouse):
         ingest(database.etl_read, warehouse, now=NOW)
 
-        tables = warehouse.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'raw'")
+        tables = warehouse.raw_query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'raw'")
         assert set(TABLES) <= set(tables["table_name"])
 
     def test_a_second_run_adds_nothing(self, database, warehouse, tenant):
@@ -111,8 +111,8 @@ class TestOneRun:
 
         ingest(database.etl_read, warehouse, now=NOW)
 
-        query = "SELECT custom_data FROM raw.contacts WHERE id = ? ORDER BY changed_xid"
-        assert warehouse.query(query, [str(contact)])["custom_data"].to_list() == ['{"age": 1}', '{"age": 2}']
+        query = "SELECT custom_data FROM raw.contacts WHERE id = $1 ORDER BY changed_xid"
+        assert warehouse.raw_query(query, [str(contact)])["custom_data"].to_list() == ['{"age": 1}', '{"age": 2}']
 
     def test_a_table_that_is_not_ingested_is_refused(self, database, warehouse):
         with pytest.raises(ValueError, match="users is not ingested"):
@@ -192,7 +192,7 @@ import datetime as dt, sys, time
 from pathlib import Path
 import pyarrow
 import feature_store.ingest as module
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 
 class Batches:
     count = 0
@@ -206,7 +206,7 @@ class Batches:
             return pyarrow.Table.from_batches(batches)
 
 module.pa = Batches
-module.ingest(sys.argv[1], Warehouse(Path(sys.argv[2])), now=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
+module.ingest(sys.argv[1], DuckDBWarehouse(Path(sys.argv[2])), now=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
 """
 
 
@@ -231,7 +231,7 @@ def test_killed_between_batches_the_next_run_gives_the_same_rows(database, wareh
     ingest(database.etl_read, warehouse, now=NOW)
 
     assert versions(warehouse) == live(database)
-    with warehouse.connect() as connection:
+    with warehouse.connect_raw() as connection:
         horizons = connection.execute("SELECT count(*), count(DISTINCT table_name) FROM raw._horizons").fetchone()
     assert horizons == (len(TABLES), len(TABLES))
 
@@ -276,7 +276,7 @@ def test_while_another_process_writes_the_warehouse_it_says_so(database, warehou
         [
             sys.executable,
             "-c",
-            f"import duckdb; c = duckdb.connect({str(warehouse.path)!r}); print(1, flush=True); input()",
+            f"import duckdb; c = duckdb.connect({str(warehouse.raw_path)!r}); print(1, flush=True); input()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

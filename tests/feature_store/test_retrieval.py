@@ -1,12 +1,18 @@
-"""No view lets a row from the future, a late one, an expired one or a stranger's into a training row."""
+"""No view lets a row from the future, a late one, an expired one or a stranger's into a training row, on any backend."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import psycopg
+import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -15,34 +21,66 @@ from feature_store.feature_view import FeatureView
 from feature_store.feature_views import FEATURE_VIEWS, NUMBERS
 from feature_store.on_demand import ON_DEMAND
 from feature_store.retrieval import InvalidSpine, get_historical_features
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse
+from orchestration.runtime.postgres import EmbeddedPostgres
 
 EVERYTHING = FeatureService("everything", NUMBERS, tuple(ON_DEMAND))
-KINDS = {"number": "double", "moment": "timestamptz", "json": "varchar"}
+TYPES = {"float32": "double precision", "timestamp": "timestamptz", "json": "varchar"}
 AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 SECOND = dt.timedelta(seconds=1)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Warehouse:
-    """Empty views."""
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    with warehouse.connect(read_only=False) as connection:
-        connection.execute("CREATE SCHEMA features; CREATE SCHEMA marts")
-        connection.execute("CREATE TABLE marts.dim_tenants (tenant_id varchar, timezone varchar)")
-        connection.execute("INSERT INTO marts.dim_tenants VALUES ('t1', 'UTC'), ('t2', 'UTC')")
-        for view in FEATURE_VIEWS:
-            columns = ", ".join(f"{feature.name} {KINDS[feature.kind]}" for feature in view.features)
-            connection.execute(
-                f"CREATE TABLE {view.source.table} (tenant_id varchar, contact_id varchar, event_timestamp timestamptz,"
-                f" created_timestamp timestamptz, {columns})"
-            )
-    return warehouse
+@dataclass(frozen=True)
+class Store:
+    """A warehouse of empty views that a test writes into as dbt would."""
+
+    warehouse: Warehouse
+
+    def write(self, statements: Sequence[str], row: Sequence[Any] | None = None) -> None:
+        """The statements, each with the parameters of `row` if given, `?` marking each."""
+        if isinstance(self.warehouse, DuckDBWarehouse):
+            with self.warehouse.connect(read_only=False) as connection:
+                for statement in statements:
+                    connection.execute(statement, row)
+        else:
+            assert isinstance(self.warehouse, PostgresWarehouse)
+            with psycopg.connect(self.warehouse.url) as connection:
+                for statement in statements:
+                    connection.execute(statement.replace("?", "%s"), row)
+
+
+@pytest.fixture(scope="module")
+def empty_database(home) -> Iterator[str]:
+    server = EmbeddedPostgres(home)
+    name = f"test_retrieval_{os.getpid()}"
+    with psycopg.connect(server.url("postgres", "postgres_admin", "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield server.url("postgres", "postgres_admin", name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Empty views, and the tenants t1 and t2."""
+    if request.param == "duckdb":
+        store = Store(DuckDBWarehouse(tmp_path / "warehouse.duckdb"))
+    else:
+        store = Store(PostgresWarehouse(request.getfixturevalue("empty_database")))
+        store.write(["DROP SCHEMA IF EXISTS features CASCADE", "DROP SCHEMA IF EXISTS marts CASCADE"])
+    tables = [
+        f"CREATE TABLE {view.source.table} (tenant_id varchar, contact_id varchar, event_timestamp timestamptz,"
+        f" created_timestamp timestamptz, {', '.join(f'{f.name} {TYPES[f.dtype]}' for f in view.features)})"
+        for view in FEATURE_VIEWS
+    ]
+    tenants = "CREATE TABLE marts.dim_tenants (tenant_id varchar, timezone varchar)"
+    added = "INSERT INTO marts.dim_tenants VALUES ('t1', 'UTC'), ('t2', 'UTC')"
+    store.write(["CREATE SCHEMA features", "CREATE SCHEMA marts", tenants, added, *tables])
+    return store
 
 
 def plant(
-    store: Warehouse,
+    store: Store,
     view: FeatureView,
     mark: int,
     event: dt.datetime,
@@ -51,13 +89,12 @@ def plant(
 ) -> None:
     """A row of the view whose every value carries the mark."""
     values = {
-        "number": float(mark),
-        "moment": dt.datetime(2000, 1, 1, tzinfo=dt.UTC) + mark * DAY,
+        "float32": float(mark),
+        "timestamp": dt.datetime(2000, 1, 1, tzinfo=dt.UTC) + mark * DAY,
         "json": f'{{"mark": {mark}}}',
     }
-    row = [tenant, "c1", event, created or event, *(values[feature.kind] for feature in view.features)]
-    with store.connect(read_only=False) as connection:
-        connection.execute(f"INSERT INTO {view.source.table} VALUES ({', '.join('?' for _ in row)})", row)
+    row = [tenant, "c1", event, created or event, *(values[feature.dtype] for feature in view.features)]
+    store.write([f"INSERT INTO {view.source.table} VALUES ({', '.join('?' for _ in row)})"], row)
 
 
 def spine(*moments: dt.datetime, tenant: str = "t1", contact: str = "c1") -> pl.DataFrame:
@@ -73,9 +110,9 @@ def marks(frame: pl.DataFrame, view: FeatureView) -> list[int | None]:
             value = row[feature.name]
             if value is None:
                 seen.add(None)
-            elif feature.kind == "number":
+            elif feature.dtype == "float32":
                 seen.add(int(value))
-            elif feature.kind == "moment":
+            elif feature.dtype == "timestamp":
                 seen.add((value - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).days)
             else:
                 seen.add(int(value.split(":")[1].rstrip("}")))
@@ -88,20 +125,20 @@ def marks(frame: pl.DataFrame, view: FeatureView) -> list[int | None]:
 class TestNoLeak:
     def test_a_planted_row_of_the_future_changes_nothing(self, store, view):
         plant(store, view, 1, AT - 2 * DAY)
-        before = get_historical_features(store, spine(AT), EVERYTHING)
+        before = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
         plant(store, view, 9, AT + SECOND)
 
-        after = get_historical_features(store, spine(AT), EVERYTHING)
+        after = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
 
         assert_frame_equal(before, after)
         assert marks(after, view) == [1]
 
     def test_a_row_that_became_known_later_changes_nothing(self, store, view):
         plant(store, view, 1, AT - 2 * DAY)
-        before = get_historical_features(store, spine(AT), EVERYTHING)
+        before = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
         plant(store, view, 9, AT - DAY, created=AT + SECOND)
 
-        after = get_historical_features(store, spine(AT), EVERYTHING)
+        after = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
 
         assert_frame_equal(before, after)
         assert marks(after, view) == [1]
@@ -110,7 +147,7 @@ class TestNoLeak:
         plant(store, view, 1, AT - 2 * DAY)
         plant(store, view, 2, AT - DAY, created=AT + DAY)
 
-        found = get_historical_features(store, spine(AT, AT + DAY), EVERYTHING)
+        found = get_historical_features(store.warehouse, spine(AT, AT + DAY), EVERYTHING)
 
         assert marks(found, view) == [1, 2]
 
@@ -118,27 +155,34 @@ class TestNoLeak:
         plant(store, view, 2, AT - DAY)
         plant(store, view, 1, AT - 20 * DAY, created=AT)
 
-        assert marks(get_historical_features(store, spine(AT + SECOND), EVERYTHING), view) == [2]
+        assert marks(get_historical_features(store.warehouse, spine(AT + SECOND), EVERYTHING), view) == [2]
 
     def test_another_tenants_row_changes_nothing(self, store, view):
         plant(store, view, 1, AT - 2 * DAY)
-        before = get_historical_features(store, spine(AT), EVERYTHING)
+        before = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
         plant(store, view, 9, AT - DAY, tenant="t2")
 
-        after = get_historical_features(store, spine(AT), EVERYTHING)
+        after = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
 
         assert_frame_equal(before, after)
         assert marks(after, view) == [1]
+
+    def test_an_expired_row_changes_nothing(self, store, view):
+        before = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
+        plant(store, view, 9, AT - (view.ttl or 4000 * DAY) - SECOND)
+
+        after = get_historical_features(store.warehouse, spine(AT), EVERYTHING)
+
+        # Only the profile has no ttl: who somebody is does not go stale.
+        assert before.equals(after) == (view.name != "contact_profile")
 
     def test_a_row_older_than_the_ttl_is_not_used(self, store, view):
         ttl = view.ttl or 4000 * DAY
         plant(store, view, 1, AT - ttl)
 
-        found = get_historical_features(store, spine(AT, AT + SECOND), EVERYTHING)
+        found = get_historical_features(store.warehouse, spine(AT, AT + SECOND), EVERYTHING)
 
-        # Only the profile has no ttl: who somebody is does not go stale.
         assert marks(found, view) == [1, None if view.ttl else 1]
-        assert (view.ttl is None) == (view.name == "contact_profile")
 
     def test_any_mixture_of_late_rows_gives_the_newest_that_was_true_and_known(self, store, view):
         chance = random.Random(3)
@@ -151,7 +195,7 @@ class TestNoLeak:
                 plant(store, view, *row)
         moments = [AT - chance.randrange(35 * 86400) * SECOND for _ in range(200)]
 
-        found = marks(get_historical_features(store, spine(*moments), EVERYTHING), view)
+        found = marks(get_historical_features(store.warehouse, spine(*moments), EVERYTHING), view)
 
         def newest(at: dt.datetime) -> int | None:
             usable = [(event, created, mark) for mark, event, created in rows if event <= at and created <= at]
@@ -167,21 +211,68 @@ class TestSpine:
         given = pl.concat([spine(AT, AT - 5 * DAY, AT), spine(AT, contact="nobody"), spine(AT, tenant="t3")])
         given = given.with_columns(label=pl.Series([3, 1, 2, 5, 4]))
 
-        found = get_historical_features(store, given, FEATURE_SERVICES["lead_scoring_v1"])
+        found = get_historical_features(store.warehouse, given, FEATURE_SERVICES["lead_scoring_v1"])
 
         assert_frame_equal(found.select(given.columns), given)
         assert found["sent_7d"].to_list() == [1, None, 1, None, None]
 
+    def test_a_spine_of_arrow_gives_the_same_in_arrow(self, store):
+        for view in FEATURE_VIEWS:
+            plant(store, view, 1, AT - DAY)
+        given = spine(AT, AT - 5 * DAY, AT).with_columns(label=pl.Series([3, 1, 2]))
+
+        table = get_historical_features(store.warehouse, given.to_arrow(), EVERYTHING)
+
+        assert isinstance(table, pa.Table)
+        expected = get_historical_features(store.warehouse, given, EVERYTHING)
+        assert_frame_equal(pl.DataFrame(table), expected)
+        assert expected["contact_attributes"].to_list() == ['{"mark": 1}', None, '{"mark": 1}']
+
+    @pytest.mark.parametrize(
+        "moments",
+        [
+            pl.Series([AT, None], dtype=pl.Datetime("ns", "Asia/Tokyo")),
+            pl.Series([AT.replace(tzinfo=None), None], dtype=pl.Datetime("ms")),
+        ],
+        ids=["another zone, nanoseconds", "no zone, milliseconds"],
+    )
+    def test_any_way_to_write_a_moment_is_read_and_none_is_kept_without_features(self, store, moments):
+        plant(store, FEATURE_VIEWS[0], 1, AT)
+        plant(store, FEATURE_VIEWS[0], 9, AT + SECOND)
+        given = pl.DataFrame({"tenant_id": "t1", "contact_id": "c1", "event_timestamp": moments})
+
+        found = get_historical_features(store.warehouse, given, EVERYTHING)
+
+        assert_frame_equal(found.select(given.columns), given)
+        assert found["sent_7d"].to_list() == [1, None]
+
+    def test_a_spine_without_moments_is_refused(self, store):
+        given = spine(AT).with_columns(event_timestamp=pl.lit("yesterday"))
+
+        with pytest.raises(InvalidSpine, match="yesterday"):
+            get_historical_features(store.warehouse, given, EVERYTHING)
+
+    def test_a_view_is_read_with_all_its_columns(self, store):
+        view = FEATURE_VIEWS[0]
+        plant(store, view, 1, AT)
+
+        found = get_historical_features(store.warehouse, spine(AT), view)
+
+        assert marks(found, view) == [1]
+        assert found.columns == [*spine(AT).columns, *(feature.name for feature in view.features), "tenant_timezone"]
+
     def test_an_empty_spine_gives_the_columns(self, store):
-        found = get_historical_features(store, spine().cast({"event_timestamp": pl.Datetime("us", "UTC")}), EVERYTHING)
+        found = get_historical_features(
+            store.warehouse, spine().cast({"event_timestamp": pl.Datetime("us", "UTC")}), EVERYTHING
+        )
 
         assert found.height == 0
         assert set(NUMBERS) <= set(found.columns)
 
     def test_a_missing_key_is_refused(self, store):
         with pytest.raises(InvalidSpine, match="contact_id"):
-            get_historical_features(store, spine(AT).drop("contact_id"), EVERYTHING)
+            get_historical_features(store.warehouse, spine(AT).drop("contact_id"), EVERYTHING)
 
     def test_a_column_that_retrieval_would_add_is_refused(self, store):
         with pytest.raises(InvalidSpine, match="sent_7d"):
-            get_historical_features(store, spine(AT).with_columns(sent_7d=1), EVERYTHING)
+            get_historical_features(store.warehouse, spine(AT).with_columns(sent_7d=1), EVERYTHING)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from feature_store.feature_views import FEATURE_VIEWS
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from training.datasets import Split, split_by_time
 from training.registry import Registry
 from training.settings import TrainingSettings
@@ -53,9 +53,9 @@ def split_of() -> Callable[[str], Split]:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
+def warehouse(tmp_path: Path) -> DuckDBWarehouse:
     """Empty marts and features of the shapes training reads."""
-    made = Warehouse(tmp_path / "warehouse.duckdb")
+    made = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
     kinds = {"number": "double", "moment": "timestamptz", "json": "varchar"}
     with made.connect(read_only=False) as connection:
         connection.execute("create schema marts; create schema features")
@@ -83,7 +83,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return made
 
 
-def add_rows(warehouse: Warehouse, table: str, rows: list[dict[str, Any]]) -> None:
+def add_rows(warehouse: DuckDBWarehouse, table: str, rows: list[dict[str, Any]]) -> None:
     with warehouse.connect(read_only=False) as connection:
         for row in rows:
             marks = ", ".join("?" for _ in row)

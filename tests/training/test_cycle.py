@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import START, TENANT, add_rows, campaign
 from training.bundle import champion_bundle
 from training.cycle import learn, learn_from
@@ -129,7 +129,7 @@ class TestLogAbstention:
 
 class TestLearn:
     def test_learns_from_a_warehouse(
-        self, warehouse: Warehouse, registry: Registry, settings: TrainingSettings
+        self, warehouse: DuckDBWarehouse, registry: Registry, settings: TrainingSettings
     ) -> None:
         add_rows(warehouse, "marts.dim_campaigns", [campaign("c1", offer_type="gift"), campaign("c2", offer_type="x")])
         with warehouse.connect(read_only=False) as connection:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import OTHER_TENANT, START, TENANT, add_rows, campaign, send
 from training.datasets import build_dataset, split_at, split_by_time, split_people
 from training.errors import EmptySplit, TooFewLabels
@@ -18,17 +18,17 @@ from training.synthetic import synthetic_dataset
 MODEL_INPUTS = {"contact": {"age": "number"}, "campaign": {"offer_type": "category"}}
 
 
-def _engagement(warehouse: Warehouse, now=START + timedelta(days=30)):
+def _engagement(warehouse: DuckDBWarehouse, now=START + timedelta(days=30)):
     return build_dataset(warehouse, TENANT, "engagement", now, MODEL_INPUTS, min_labels_per_class=1)
 
 
 class TestSendSpine:
     @pytest.fixture(autouse=True)
-    def _sends(self, warehouse: Warehouse) -> None:
+    def _sends(self, warehouse: DuckDBWarehouse) -> None:
         add_rows(warehouse, "marts.dim_campaigns", [campaign("c1", offer_type="gift")])
         add_rows(warehouse, "marts.fct_sends", [send(1, read_at=START + timedelta(days=2)), send(2)])
 
-    def test_labels_what_happened_inside_the_window(self, warehouse: Warehouse) -> None:
+    def test_labels_what_happened_inside_the_window(self, warehouse: DuckDBWarehouse) -> None:
         add_rows(warehouse, "marts.fct_sends", [send(3, read_at=START + timedelta(days=8))])
         found = _engagement(warehouse).frame
         assert dict(zip(found["contact_id"], found["label"], strict=True)) == {
@@ -37,17 +37,17 @@ class TestSendSpine:
             "contact-3": 0,
         }
 
-    def test_leaves_out_a_send_whose_window_is_open(self, warehouse: Warehouse) -> None:
+    def test_leaves_out_a_send_whose_window_is_open(self, warehouse: DuckDBWarehouse) -> None:
         late = START + timedelta(days=25)
         add_rows(warehouse, "marts.fct_sends", [send(3, sent_at=late, read_at=late + timedelta(hours=1))])
         assert "contact-3" not in _engagement(warehouse).frame["contact_id"]
         assert "contact-3" in _engagement(warehouse, late + timedelta(days=7)).frame["contact_id"]
 
-    def test_leaves_out_failed_sends_and_other_tenants(self, warehouse: Warehouse) -> None:
+    def test_leaves_out_failed_sends_and_other_tenants(self, warehouse: DuckDBWarehouse) -> None:
         add_rows(warehouse, "marts.fct_sends", [send(3, failed_at=START), send(4, tenant_id=OTHER_TENANT)])
         assert sorted(_engagement(warehouse).frame["contact_id"]) == ["contact-1", "contact-2"]
 
-    def test_joins_features_as_they_were_known_at_the_send(self, warehouse: Warehouse) -> None:
+    def test_joins_features_as_they_were_known_at_the_send(self, warehouse: DuckDBWarehouse) -> None:
         def snapshot(day: int, read_90d: float) -> dict[str, object]:
             at = START + timedelta(days=day)
             return {
@@ -62,23 +62,23 @@ class TestSendSpine:
         found = _engagement(warehouse).frame
         assert found.filter(pl.col("contact_id") == "contact-1")["read_90d"].to_list() == [4.0]
 
-    def test_offers_the_campaigns_attributes_to_the_model(self, warehouse: Warehouse) -> None:
+    def test_offers_the_campaigns_attributes_to_the_model(self, warehouse: DuckDBWarehouse) -> None:
         dataset = _engagement(warehouse)
         position = [given.name for given in dataset.inputs].index("campaign.offer_type=gift")
         assert dataset.matrix()[:, position].tolist() == [1.0, 1.0]
 
-    def test_too_few_labels_is_said(self, warehouse: Warehouse) -> None:
+    def test_too_few_labels_is_said(self, warehouse: DuckDBWarehouse) -> None:
         with pytest.raises(TooFewLabels) as caught:
             build_dataset(warehouse, TENANT, "engagement", START + timedelta(days=30), MODEL_INPUTS)
         assert (caught.value.positives, caught.value.negatives, caught.value.required) == (1, 1, 50)
 
-    def test_digest_follows_the_content(self, warehouse: Warehouse) -> None:
+    def test_digest_follows_the_content(self, warehouse: DuckDBWarehouse) -> None:
         before = _engagement(warehouse).digest
         assert _engagement(warehouse).digest == before
         add_rows(warehouse, "marts.fct_sends", [send(3)])
         assert _engagement(warehouse).digest != before
 
-    def test_sampling_keeps_whole_people(self, warehouse: Warehouse) -> None:
+    def test_sampling_keeps_whole_people(self, warehouse: DuckDBWarehouse) -> None:
         add_rows(
             warehouse,
             "marts.fct_sends",
@@ -109,7 +109,7 @@ class TestLeadSpine:
 
 
 class TestChurnSpine:
-    def test_one_row_per_active_contact_and_settled_week(self, warehouse: Warehouse) -> None:
+    def test_one_row_per_active_contact_and_settled_week(self, warehouse: DuckDBWarehouse) -> None:
         def sign(contact: str, day: int) -> dict[str, object]:
             return {"tenant_id": TENANT, "contact_id": contact, "activity_date": date(2026, 1, 1) + timedelta(days=day)}
 
@@ -128,7 +128,7 @@ class TestChurnSpine:
         assert labels["leaves"] == [(28, 1), (35, 1), (42, 1)]  # silent since day 20: not active on day 49
         assert (found["label_known_at"] <= now).all()
 
-    def test_a_young_tenant_has_no_settled_week(self, warehouse: Warehouse) -> None:
+    def test_a_young_tenant_has_no_settled_week(self, warehouse: DuckDBWarehouse) -> None:
         row = {"tenant_id": TENANT, "contact_id": "a", "activity_date": date(2026, 1, 5)}
         add_rows(warehouse, "marts.fct_contact_days", [row])
         assert churn.build_spine(warehouse, TENANT, START + timedelta(days=55), 100).frame.is_empty()

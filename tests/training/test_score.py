@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import OTHER_TENANT, START, TENANT, add_rows
 from training.cycle import learn_from
 from training.registry import Registry
@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 @pytest.fixture
-def people(warehouse: Warehouse) -> Warehouse:
+def people(warehouse: DuckDBWarehouse) -> DuckDBWarehouse:
     """`keen` reads and buys, `idle` does neither, `new` is unknown to every feature view; one stranger."""
     for tenant, contact in ((TENANT, "keen"), (TENANT, "idle"), (TENANT, "new"), (OTHER_TENANT, "stranger")):
         add_rows(warehouse, "marts.dim_contacts", [{"tenant_id": tenant, "contact_id": contact}])
@@ -125,7 +125,9 @@ class TestScoreContacts:
         better = rows["keen"]["probability"] > rows["idle"]["probability"]
         assert better is (model != "churn")
 
-    def test_a_tenant_without_contacts_has_no_scores(self, warehouse: Warehouse, settings: TrainingSettings) -> None:
+    def test_a_tenant_without_contacts_has_no_scores(
+        self, warehouse: DuckDBWarehouse, settings: TrainingSettings
+    ) -> None:
         found = score_contacts(warehouse, settings.bundles_dir, TENANT, "churn", NOW)
         assert found.columns == COLUMNS
         assert found.is_empty()

@@ -28,7 +28,7 @@ with spine_dates as (
 signs as (
     select distinct tenant_id, contact_id, activity_date
     from marts.fct_contact_days
-    where tenant_id = ? and substr(md5(contact_id), 1, 4) < ?
+    where tenant_id = $1 and substr(md5(contact_id), 1, 4) < $2
 )
 select
     signs.tenant_id,
@@ -47,7 +47,7 @@ order by spine_dates.spine_date, signs.contact_id
 EXTENT = """
 select min(activity_date) as first_date, count(distinct contact_id) as contacts
 from marts.fct_contact_days
-where tenant_id = ?
+where tenant_id = $1
 """
 
 

@@ -24,16 +24,16 @@ select
 from marts.fct_sends as send
 inner join marts.dim_campaigns as campaign
     on campaign.tenant_id = send.tenant_id and campaign.campaign_id = send.campaign_id
-where send.tenant_id = ?
+where send.tenant_id = $1
   and send.sent_at is not null
   and send.failed_at is null
-  and send.attribution_ends_at <= ?
-  and substr(md5(send.contact_id), 1, 4) < ?
+  and send.attribution_ends_at <= $2
+  and substr(md5(send.contact_id), 1, 4) < $3
 order by send.sent_at, send.message_id
 """
 
 MATURED_SENDS = """
-select count(*) as rows from marts.fct_sends where tenant_id = ? and sent_at is not null and attribution_ends_at <= ?
+select count(*) as rows from marts.fct_sends where tenant_id = $1 and sent_at is not null and attribution_ends_at <= $2
 """
 
 

@@ -11,7 +11,7 @@ with versions as (
             as is_as_it_arrived,
         contacts.custom_data as contact_attributes,
         row_number() over (
-            partition by contacts.tenant_id, contacts.id order by contacts.changed_xid, contacts._ingested_at
+            partition by contacts.tenant_id, contacts.id order by contacts.changed_xid, contacts.created_timestamp
         ) as version
     from {{ source('operational', 'contacts') }} as contacts
     inner join {{ ref('stg_operational__tenants') }} as tenants

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from feature_store.settings import settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse, warehouse_at
 from orchestration.lib.dbt_project import PROJECT, dbt_environment, dbt_executable, manifest_path
 from orchestration.lib.dbt_translator import LayeredTranslator
 from orchestration.lib.rebuilding import rebuilt
@@ -18,7 +18,9 @@ from orchestration.runtime.home import Home
 @dbt_assets(manifest=manifest_path(), dagster_dbt_translator=LayeredTranslator(), pool="warehouse", name="dbt")
 def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     # Readers keep the last good marts until every model is built and every test has passed.
-    with rebuilt(Warehouse(settings().warehouse)):
+    warehouse = warehouse_at(settings().warehouse)
+    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the only kind that is rebuilt in a copy
+    with rebuilt(warehouse):
         yield from dbt.cli(["build"], context=context).stream()
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from feature_store.materialize import materialize
 from feature_store.settings import settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES
 from orchestration.lib.partitions import tenant_of, tenants
 
@@ -24,6 +24,6 @@ def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[N
     configured = settings()
     tenant = tenant_of(context.partition_key)
     snapshot = materialize(
-        Warehouse(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
+        warehouse_at(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
     )
     return dg.MaterializeResult(metadata={"rows": snapshot.contacts, "snapshot_id": snapshot.snapshot_id})

@@ -7,9 +7,13 @@ import dagster as dg
 
 from feature_store.ingest import ingest
 from feature_store.settings import settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import warehouse_at
 from orchestration.defs.ingest.contracts import CONTRACTS
 from orchestration.lib.dbt_translator import OWNER
+from orchestration.lib.freshness import HOURLY
+from orchestration.lib.retrying import transient_errors_retried
+from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
+from orchestration.runtime.home import Home
 
 SPECS = [
     dg.AssetSpec(
@@ -19,6 +23,7 @@ SPECS = [
         owners=[OWNER],
         tags={"pii": "true" if table in ("messages", "replies") else "false"},
         description=f"Every version of each row of the operational table {table}, with when it was ingested.",
+        freshness_policy=HOURLY,
     )
     for table in CONTRACTS
 ]
@@ -28,9 +33,11 @@ SPECS = [
 def raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     wanted = [key.path[-1] for key in context.selected_asset_keys]
     configured = settings()
-    for table in ingest(
-        configured.operational_url, Warehouse(configured.warehouse), tables=wanted, now=dt.datetime.now(dt.UTC)
-    ):
+    with transient_errors_retried(context), only_writer(Home.from_environment(), PATIENCE_SECONDS):
+        ingested = ingest(
+            configured.operational_url, warehouse_at(configured.warehouse), tables=wanted, now=dt.datetime.now(dt.UTC)
+        )
+    for table in ingested:
         yield dg.MaterializeResult(
             asset_key=["raw", table.name],
             metadata={"rows_ingested": table.rows, "seconds": round(table.seconds, 3), "horizon": str(table.horizon)},

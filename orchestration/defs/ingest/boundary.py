@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from orchestration.defs.ingest.contracts import CONTRACTS, Verdict, judge
 
 # Judged at once, so that a first load of millions stays within memory.
@@ -14,24 +14,24 @@ WATERMARKS = """
     CREATE TABLE IF NOT EXISTS raw._contracts_kept (table_name varchar PRIMARY KEY, kept_until timestamptz NOT NULL)
 """
 NEW = (
-    "_ingested_at > coalesce((SELECT kept_until FROM raw._contracts_kept WHERE table_name = $table),"
+    "created_timestamp > coalesce((SELECT kept_until FROM raw._contracts_kept WHERE table_name = $table),"
     " '-infinity'::timestamptz)"
 )
 
 
-def judge_new_rows(warehouse: Warehouse, table: str, now: dt.datetime) -> Verdict:
+def judge_new_rows(warehouse: DuckDBWarehouse, table: str, now: dt.datetime) -> Verdict:
     """The verdict on the rows ingested since the table's contract last held; moves the watermark when it holds."""
     columns = ", ".join(f'"{column}"' for column in CONTRACTS[table].columns)
     rows, expectations = 0, 0
     broken: dict[str, int] = {}
     examples: dict[str, list[str]] = {}
-    with warehouse.connect(read_only=False) as connection:
+    with warehouse.connect_raw(read_only=False) as connection:
         connection.execute(WATERMARKS)
-        [(newest,)] = connection.execute(f"SELECT max(_ingested_at) FROM raw.{table}").fetchall()
+        [(newest,)] = connection.execute(f"SELECT max(created_timestamp) FROM raw.{table}").fetchall()
         keys = ", ".join(CONTRACTS[table].keys)
         new_rows = connection.sql(
             f"SELECT {columns} FROM raw.{table} WHERE {NEW} QUALIFY row_number() OVER"
-            f" (PARTITION BY {keys} ORDER BY changed_xid DESC, _ingested_at DESC) = 1",
+            f" (PARTITION BY {keys} ORDER BY changed_xid DESC, created_timestamp DESC) = 1",
             params={"table": table},
         )
         for batch in new_rows.to_arrow_reader(JUDGED_ROWS):

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from feature_store.settings import settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse, warehouse_at
 from orchestration.defs.ingest.boundary import judge_new_rows
 from orchestration.defs.ingest.contracts import CONTRACTS, Verdict
 
@@ -26,7 +26,8 @@ DESCRIPTION = (
     pool="warehouse",
 )
 def contracts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    warehouse = Warehouse(settings().warehouse)
+    warehouse = warehouse_at(settings().warehouse)
+    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the only kind that holds raw rows so far
     for key in sorted(context.selected_asset_check_keys):
         verdict = judge_new_rows(warehouse, key.asset_key.path[-1], dt.datetime.now(dt.UTC))
         yield dg.AssetCheckResult(

@@ -7,7 +7,7 @@ import uuid
 import dagster as dg
 
 from feature_store.settings import settings as store_settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES, MODEL_NAMES
 from orchestration.lib.partitions import tenant_of, tenants
 
@@ -31,7 +31,7 @@ def _scores(model: str) -> dg.AssetsDefinition:
         tenant = tenant_of(context.partition_key)
         now = dt.datetime.now(dt.UTC)
         rows = score_contacts(
-            Warehouse(store_settings().warehouse), TrainingSettings().bundles_dir, tenant.tenant_id, model, now
+            warehouse_at(store_settings().warehouse), TrainingSettings().bundles_dir, tenant.tenant_id, model, now
         )
         database = Database(os.environ["SERVING_WORKER_DATABASE_URL"])
         try:

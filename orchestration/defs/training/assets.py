@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from feature_store.settings import settings as store_settings
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import warehouse_at
 from orchestration.lib.partitions import TenantRef, tenant_of, tenants
 from orchestration.runtime.home import Home
 
@@ -51,7 +51,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
         from training.snapshots import save_dataset
 
         tenant, configured = tenant_of(context.partition_key), TrainingSettings()
-        warehouse = Warehouse(store_settings().warehouse)
+        warehouse = warehouse_at(store_settings().warehouse)
         now = dt.datetime.now(dt.UTC)
         try:
             built = build_dataset(
@@ -109,7 +109,7 @@ def _model(model: str) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"outcome": "abstained: too few labels"})
         moments = sorted(dataset.frame["event_timestamp"].unique()) if model == "churn" else []
         known = (
-            truth(Warehouse(store_settings().warehouse), tenant.tenant_id, model, moments)
+            truth(warehouse_at(store_settings().warehouse), tenant.tenant_id, model, moments)
             if tenant.is_simulated
             else None
         )

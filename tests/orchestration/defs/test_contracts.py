@@ -7,7 +7,7 @@ import datetime as dt
 import pandas as pd
 import pytest
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from orchestration.defs.ingest.boundary import judge_new_rows
 from orchestration.defs.ingest.contracts import CONTRACTS, judge
 
@@ -60,11 +60,13 @@ class TestJudge:
 class TestJudgeNewRows:
     @pytest.fixture
     def warehouse(self, tmp_path):
-        warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-        with warehouse.connect(read_only=False) as connection:
+        warehouse = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
+        with warehouse.connect_raw(read_only=False) as connection:
             connection.execute("CREATE SCHEMA raw")
             columns = ", ".join(f'"{column}" {_type(column)}' for column in CONTRACTS["orders"].columns)
-            connection.execute(f"CREATE TABLE raw.orders ({columns}, changed_xid ubigint, _ingested_at timestamptz)")
+            connection.execute(
+                f"CREATE TABLE raw.orders ({columns}, changed_xid ubigint, created_timestamp timestamptz)"
+            )
         return warehouse
 
     def test_rows_that_passed_are_not_judged_again(self, warehouse):
@@ -88,8 +90,8 @@ def _type(column):
 
 
 def _ingest(warehouse, rows, at):
-    with warehouse.connect(read_only=False) as connection:
-        connection.register("rows", rows.assign(_ingested_at=pd.Timestamp(at), changed_xid=int(at.timestamp())))
+    with warehouse.connect_raw(read_only=False) as connection:
+        connection.register("rows", rows.assign(created_timestamp=pd.Timestamp(at), changed_xid=int(at.timestamp())))
         connection.execute("INSERT INTO raw.orders BY NAME SELECT * FROM rows")
 
 

@@ -5,13 +5,13 @@ import os
 import duckdb
 import pytest
 
-from feature_store.warehouse import Warehouse
+from feature_store.warehouse import DuckDBWarehouse
 from orchestration.lib.rebuilding import WAREHOUSE, rebuilt
 
 
 @pytest.fixture
 def warehouse(tmp_path):
-    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
     with warehouse.connect(read_only=False) as connection:
         connection.execute("CREATE TABLE numbers AS SELECT 1 AS number")
     return warehouse
