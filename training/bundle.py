@@ -1,7 +1,9 @@
 """What training hands to serving: a folder named by its digest, holding a manifest and an ONNX graph. Never a pickle.
 
     <bundles_dir>/<tenant_id>/<model>/<digest>/{manifest.json, model.onnx, card.json}
-    <bundles_dir>/<tenant_id>/<model>/champion.json          {"digest", "version"}
+    <bundles_dir>/<tenant_id>/<model>/champion.json          {"digest", "version", "history"}
+
+`history` lists the champions so far, oldest first and the present one last: {"digest", "version", "since"}.
 
 `card.json` (figures, importance, provenance) is for people and for explanations; it is not part of the digest.
 """
@@ -13,8 +15,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,16 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PARITY_LIMIT = 1e-5
+CHAMPIONS_REMEMBERED = 50
+
+
+@dataclass(frozen=True)
+class Champion:
+    """`since` is when the version began to speak (UTC, ISO 8601)."""
+
+    version: str
+    digest: str
+    since: str
 
 
 @dataclass(frozen=True)
@@ -167,10 +180,19 @@ def read_bundle(path: Path) -> Bundle:
 
 def champion_bundle(bundles_dir: Path, tenant_id: str, model: str) -> Bundle | None:
     """The bundle the pointer names; None before the first promotion."""
+    history = champions(bundles_dir, tenant_id, model)
+    return read_bundle(bundles_dir / tenant_id / model / history[-1].digest) if history else None
+
+
+def champions(bundles_dir: Path, tenant_id: str, model: str) -> list[Champion]:
+    """Who spoke, oldest first; the last one speaks now. Empty before the first promotion."""
     pointer = bundles_dir / tenant_id / model / "champion.json"
     if not pointer.exists():
-        return None
-    return read_bundle(pointer.parent / str(json.loads(pointer.read_text())["digest"]))
+        return []
+    content = json.loads(pointer.read_text())
+    # Pointers written before histories were kept name the present champion alone.
+    history = content.get("history", [{"version": content["version"], "digest": content["digest"], "since": ""}])
+    return [Champion(one["version"], one["digest"], one["since"]) for one in history]
 
 
 def bundle_of_version(bundles_dir: Path, tenant_id: str, model: str, version: str) -> Bundle:
@@ -181,12 +203,15 @@ def bundle_of_version(bundles_dir: Path, tenant_id: str, model: str, version: st
     raise UnknownVersion(model, version)
 
 
-def point_champion(bundles_dir: Path, bundle: Bundle) -> None:
-    """Makes the bundle its model's champion for every process that follows the pointer. Atomic."""
+def point_champion(bundles_dir: Path, bundle: Bundle, earlier: Sequence[Champion], now: datetime) -> None:
+    """Makes the bundle its model's champion for every process that follows the pointer, with those before it as its
+    history. Atomic."""
     folder = bundles_dir / str(bundle.manifest["tenant_id"]) / str(bundle.manifest["model"])
+    history = [*earlier, Champion(bundle.version, bundle.digest, now.isoformat())][-CHAMPIONS_REMEMBERED:]
+    content = {"digest": bundle.digest, "version": bundle.version, "history": [asdict(one) for one in history]}
     handle, name = tempfile.mkstemp(prefix=".champion-", dir=folder)
     with os.fdopen(handle, "w") as file:
-        json.dump({"digest": bundle.digest, "version": bundle.version}, file)
+        json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
     Path(name).chmod(0o644)

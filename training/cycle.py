@@ -104,7 +104,7 @@ def learn_from(
     registry.log_bundle(tracked, registered, bundle.path, bundle.digest)
     registry.set_alias(tracked, model, "challenger", registered.version)
     if verdict.promote:
-        promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version)
+        promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
     laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
     return Turn(evaluation, registered, verdict, bundle.digest, speaking, laps.seconds)

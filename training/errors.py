@@ -53,3 +53,13 @@ class UnknownVersion(TrainingError):
     def __init__(self, model: str, version: str) -> None:
         super().__init__(f"{model} has no bundle of version {version}")
         self.model, self.version = model, version
+
+
+class NoEarlierChampion(TrainingError):
+    """There is no champion, or none before the present one."""
+
+    def __init__(self, model: str, version: str | None) -> None:
+        super().__init__(
+            f"{model} has no champion" if version is None else f"no version spoke for {model} before version {version}"
+        )
+        self.model, self.version = model, version

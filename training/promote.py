@@ -1,14 +1,16 @@
-"""Which model speaks: the gate every challenger passes, and the one call that promotes and rolls back."""
+"""Which model speaks: the gate every challenger passes, and the calls that promote and roll back."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from training import registry as mlflow_registry
-from training.bundle import Bundle, bundle_of_version, point_champion
+from training.bundle import Bundle, bundle_of_version, champions, point_champion
 from training.datasets import Dataset
+from training.errors import NoEarlierChampion
 from training.evaluate import Evaluation
 from training.metrics import Interval, auc_gain_interval
 from training.registry import Registry
@@ -61,11 +63,29 @@ def judge(
     return Verdict(better, against, gain, f"{'beats it' if better else 'does not beat it beyond chance'}: {words}")
 
 
-def promote(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, version: str) -> Bundle:
-    """Makes a registered version the champion, in the registry and for serving. Rolling back is the same call with an
-    older version. Safe to repeat. Raises UnknownVersion, BundleCorrupt."""
+def promote(
+    registry: Registry, bundles_dir: Path, tenant_id: str, model: str, version: str, *, now: datetime
+) -> Bundle:
+    """Makes a registered version the champion, in the registry and for serving. Safe to repeat. Raises UnknownVersion,
+    BundleCorrupt."""
     bundle = bundle_of_version(bundles_dir, tenant_id, model, version)
+    history = champions(bundles_dir, tenant_id, model)
+    if not history or history[-1].digest != bundle.digest:
+        point_champion(bundles_dir, bundle, history, now)
     mlflow_registry.set_alias(registry, model, "champion", version)
-    point_champion(bundles_dir, bundle)
     logger.info("training.promoted", extra={"tenant_id": tenant_id, "model": model, "version": version})
+    return bundle
+
+
+def roll_back(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, *, now: datetime) -> Bundle:
+    """Makes the champion before the present one speak again; once more goes back one further. Raises NoEarlierChampion,
+    UnknownVersion, BundleCorrupt."""
+    history = champions(bundles_dir, tenant_id, model)
+    if len(history) < 2:
+        raise NoEarlierChampion(model, history[-1].version if history else None)
+    earlier = history[-2]
+    bundle = bundle_of_version(bundles_dir, tenant_id, model, earlier.version)
+    point_champion(bundles_dir, bundle, history[:-2], now)
+    mlflow_registry.set_alias(registry, model, "champion", earlier.version)
+    logger.info("training.rolled_back", extra={"tenant_id": tenant_id, "model": model, "version": earlier.version})
     return bundle

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,38 @@ def version_of_alias(registry: Registry, model: str, alias: str) -> str | None:
         return str(registry.client().get_model_version_by_alias(registry.model_name(model), alias).version)
     except MlflowException:
         return None
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """What the registry remembers of a version. `figures` are its run's metrics, `gate` why it may speak or not."""
+
+    version: str
+    run_id: str
+    registered_at: datetime
+    aliases: tuple[str, ...]
+    gate: str
+    figures: Mapping[str, float]
+
+
+def versions(registry: Registry, model: str) -> list[VersionRecord]:
+    """The tenant's versions of a model, newest first."""
+    client = registry.client()
+    name = registry.model_name(model)
+    found = client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"])
+    if not found:
+        return []
+    by_version: dict[str, list[str]] = {}
+    for alias, number in client.get_registered_model(name).aliases.items():
+        by_version.setdefault(str(number), []).append(alias)
+    return [
+        VersionRecord(
+            version=str(one.version),
+            run_id=str(one.run_id),
+            registered_at=datetime.fromtimestamp(one.creation_timestamp / 1000, UTC),
+            aliases=tuple(sorted(by_version.get(str(one.version), []))),
+            gate=str(one.tags.get("gate", "")),
+            figures=dict(client.get_run(one.run_id).data.metrics),
+        )
+        for one in found
+    ]

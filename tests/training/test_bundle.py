@@ -10,8 +10,10 @@ import pytest
 
 from tests.training.conftest import START
 from training.bundle import (
+    Champion,
     bundle_of_version,
     champion_bundle,
+    champions,
     export_checked,
     make_manifest,
     onnx_session,
@@ -126,9 +128,10 @@ class TestWriteBundle:
     def test_the_pointer_names_the_champion(self, bundle, tmp_path: Path) -> None:
         tenant = bundle.manifest["tenant_id"]
         assert champion_bundle(tmp_path, tenant, "engagement") is None
-        point_champion(tmp_path, bundle)
-        pointer = tmp_path / tenant / "engagement" / "champion.json"
-        assert json.loads(pointer.read_text()) == {"digest": bundle.digest, "version": "4"}
+        point_champion(tmp_path, bundle, [Champion("3", "0" * 64, "2026-01-01T00:00:00+00:00")], START)
+        pointer = json.loads((tmp_path / tenant / "engagement" / "champion.json").read_text())
+        assert (pointer["digest"], pointer["version"]) == (bundle.digest, "4")
+        assert [one.version for one in champions(tmp_path, tenant, "engagement")] == ["3", "4"]
         found = champion_bundle(tmp_path, tenant, "engagement")
         assert found is not None
         assert found.digest == bundle.digest

@@ -15,8 +15,9 @@ from tests.training.conftest import START, TENANT, add_rows, campaign
 from training.bundle import champion_bundle
 from training.cycle import learn, learn_from
 from training.datasets import Split, build_dataset
-from training.promote import promote
-from training.registry import Registry, log_abstention, version_of_alias
+from training.errors import NoEarlierChampion
+from training.promote import promote, roll_back
+from training.registry import Registry, log_abstention, version_of_alias, versions
 from training.settings import TrainingSettings
 
 NOW = START + timedelta(weeks=10)
@@ -87,18 +88,33 @@ class TestLearnFrom:
         assert version_of_alias(registry, "engagement", "champion") is None
         assert champion_bundle(settings.bundles_dir, TENANT, "engagement") is None
 
-    def test_rolling_back_is_promoting_the_older_version(
+    def test_rolling_back_gives_the_word_to_the_champion_before(
         self, split_of, registry: Registry, settings: TrainingSettings
     ) -> None:
         split = split_of("lead_scoring")
         first = learn_from(split, registry, settings, now=NOW, seed=1)
         worse = learn_from(_inverted(split), registry, settings, now=NOW, seed=1)
-        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", worse.registered.version)
-        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", first.registered.version)
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", worse.registered.version, now=NOW)
+        promote(registry, settings.bundles_dir, TENANT, "lead_scoring", worse.registered.version, now=NOW)
+        roll_back(registry, settings.bundles_dir, TENANT, "lead_scoring", now=NOW)
         bundle = champion_bundle(settings.bundles_dir, TENANT, "lead_scoring")
         assert bundle is not None
         assert bundle.digest == first.digest
         assert version_of_alias(registry, "lead_scoring", "champion") == first.registered.version
+        with pytest.raises(NoEarlierChampion):
+            roll_back(registry, settings.bundles_dir, TENANT, "lead_scoring", now=NOW)
+
+    def test_versions_are_listed_with_what_is_known_of_them(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
+        learn_from(_inverted(split_of("lead_scoring")), registry, settings, now=NOW, seed=1)
+        newest, oldest = versions(registry, "lead_scoring")
+        assert (newest.version, newest.aliases) == ("2", ("challenger",))
+        assert (oldest.version, oldest.aliases) == ("1", ("champion",))
+        assert oldest.figures["auc"] > 0.6 > newest.figures["auc"]
+        assert "beyond chance" in newest.gate
+        assert versions(registry, "churn") == []
 
     def test_the_card_says_how_it_was_made(self, split_of, registry: Registry, settings: TrainingSettings) -> None:
         learn_from(split_of("churn"), registry, settings, now=NOW, seed=1)
