@@ -5,6 +5,7 @@ from serving.models.campaign import Campaign
 from serving.models.consent import Consent, ConsentEvent, Unsubscriber
 from serving.models.contact import Contact, ContactIdentity
 from serving.models.conversation import Conversation
+from serving.models.deleted_row import DeletedRow
 from serving.models.import_run import ImportRun
 from serving.models.inbound_event import InboundEvent
 from serving.models.message import Message, MessageStatusEvent, Reply
@@ -14,6 +15,7 @@ from serving.models.score import Score
 from serving.models.segment import Segment, SegmentMember
 from serving.models.sending import Decision, OutboundMessage, SendAttempt
 from serving.models.tenant import ApiKey, Tenant, TenantUser
+from serving.models.usage import UsageRecord
 from serving.models.user import User
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Conversation",
     "Conversion",
     "Decision",
+    "DeletedRow",
     "ImportRun",
     "InboundEvent",
     "Message",
@@ -43,5 +46,6 @@ __all__ = [
     "Tenant",
     "TenantUser",
     "Unsubscriber",
+    "UsageRecord",
     "User",
 ]

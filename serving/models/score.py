@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from serving.models.base import Base, TenantRow, Timestamp, tenant_key
+from serving.models.base import Base, Ingested, TenantRow, Timestamp, tenant_key
 
 
-class Score(TenantRow, Base):
+class Score(TenantRow, Ingested, Base):
     """A contact's current score by one model. `probability` is calibrated, in [0, 1]; `score` is what people read."""
 
     __tablename__ = "scores"

@@ -75,6 +75,10 @@ def publish_scores(
                     model_version = excluded.model_version, score = excluded.score, probability = excluded.probability,
                     tier = excluded.tier, reasons = excluded.reasons, scored_at = excluded.scored_at,
                     feature_snapshot_id = excluded.feature_snapshot_id
+                WHERE (scores.model_version, scores.score, scores.probability, scores.tier, scores.reasons,
+                       scores.scored_at, scores.feature_snapshot_id)
+                    IS DISTINCT FROM (excluded.model_version, excluded.score, excluded.probability, excluded.tier,
+                                      excluded.reasons, excluded.scored_at, excluded.feature_snapshot_id)
             """),
             {"tenant": tenant_id, "model": model, "now": now},
         )

@@ -21,6 +21,7 @@ REVIEWED_DEFINERS = {
     "auth_api_key_used",
     "route_number",
     "tenants_with_work",
+    "remember_deleted",
 }
 TENANT_TABLES = sorted(name for name, table in Base.metadata.tables.items() if "tenant_id" in table.columns)
 
@@ -66,6 +67,8 @@ def _any_value(column):
         return value
     if isinstance(column.type, sa.Uuid):
         return "00000000-0000-4000-8000-000000000001"
+    if isinstance(column.type, sa.Date):
+        return "2026-01-01"
     if isinstance(column.type, sa.DateTime):
         return "2026-01-01T00:00:00Z"
     if isinstance(column.type, (sa.Integer, sa.Float)):
