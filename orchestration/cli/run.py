@@ -9,10 +9,13 @@ import typer
 from orchestration.cli import console
 from orchestration.runtime.home import Home
 
+WAITING = "another run is writing the warehouse; waiting for it"
+
 
 def run(
     select: str = typer.Option(None, "--select", help='A Dagster selection, e.g. group:marts or "key:raw/messages+".'),
     tenant: list[str] = typer.Option([], "--tenant", help="Train, score and activate for these tenants alone."),
+    wait: float = typer.Option(600.0, "--wait", help="Seconds to wait while another run writes the warehouse."),
     as_json: bool = console.json_option(),
 ) -> None:
     """Run the graph: ingest, contracts, dbt, features, models, scores, segment."""
@@ -25,7 +28,9 @@ def run(
     with console.steps() as show:
         progress.listeners.append(show)
         try:
-            reports = running.run_graph(home, select, list(tenant) or None)
+            reports = running.run_graph(
+                home, select, list(tenant) or None, wait_seconds=wait, on_wait=lambda: console.err.print(WAITING)
+            )
         finally:
             progress.listeners.remove(show)
     if as_json:

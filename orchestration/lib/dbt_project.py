@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
 
-from feature_store.warehouse import warehouse_at
+from feature_store.warehouse import DuckDBWarehouse, warehouse_at
+from orchestration.lib.rebuilding import building
 from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
 
 PROJECT = PROJECT_ROOT / "dbt_project"
@@ -22,12 +24,20 @@ class DbtProjectInvalid(Exception):
 
 def dbt_environment(home: Home) -> dict[str, str]:
     """Where dbt finds its profile and leaves what it makes, for every call of it."""
+    warehouse = warehouse_at(os.environ.get("FEATURE_STORE_WAREHOUSE", home.warehouse))
+    # The place that builds work in: dbt parses all anew when the profile names another than at the last parsing.
+    place = building(warehouse) if isinstance(warehouse, DuckDBWarehouse) else warehouse
     return {
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(home.path / "dbt" / "target"),
         "DBT_LOG_PATH": str(home.logs),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    } | warehouse_at(os.environ.get("FEATURE_STORE_WAREHOUSE", home.warehouse)).dbt_environment()
+    } | place.dbt_environment()
+
+
+def variables(digest: str) -> list[str]:
+    """The options that tell dbt which state of the project it builds."""
+    return ["--vars", json.dumps({"project_digest": digest})]
 
 
 def dbt_executable() -> str:
@@ -41,12 +51,12 @@ def manifest_path() -> Path:
     home = Home.from_environment()
     target = home.path / "dbt" / "target"
     manifest, stamp = target / "manifest.json", target / "parsed-from"
-    digest = _digest()
+    digest = project_digest()
     if manifest.exists() and stamp.exists() and stamp.read_text() == digest:
         return manifest
     target.mkdir(parents=True, exist_ok=True)
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    command = [dbt_executable(), "parse", "--project-dir", str(PROJECT), "--quiet"]
+    command = [dbt_executable(), "parse", "--project-dir", str(PROJECT), "--quiet", *variables(digest)]
     done = subprocess.run(command, env=os.environ | dbt_environment(home), capture_output=True, text=True)
     if done.returncode != 0:
         raise DbtProjectInvalid((done.stdout + done.stderr).strip() or "dbt parse failed")
@@ -54,7 +64,18 @@ def manifest_path() -> Path:
     return manifest
 
 
-def _digest() -> str:
+def published_marts() -> list[str]:
+    """The marts whose `meta.published` is true, by name: those the product reads."""
+    nodes = json.loads(manifest_path().read_text())["nodes"].values()
+    return sorted(
+        node["name"]
+        for node in nodes
+        if node["resource_type"] == "model" and node["config"].get("meta", {}).get("published") is True
+    )
+
+
+def project_digest() -> str:
+    """Tells one state of the project's files from every other."""
     digest = hashlib.sha256()
     for file in sorted(path for path in PROJECT.rglob("*") if path.suffix in SOURCES and "target" not in path.parts):
         digest.update(str(file.relative_to(PROJECT)).encode() + file.read_bytes())

@@ -2,37 +2,92 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feature_store.warehouse import DuckDBWarehouse
+from feature_store.warehouse import DuckDBWarehouse, Warehouse
 
-WAREHOUSE = "FEATURE_STORE_WAREHOUSE"
+# Linux's request to share the blocks of a file until one of the two changes (btrfs, xfs, bcachefs, overlay on them).
+FICLONE = 0x40049409
 
 
 @contextmanager
-def rebuilt(warehouse: DuckDBWarehouse) -> Iterator[Path]:
-    """A copy of the warehouse to build in, named by FEATURE_STORE_WAREHOUSE meanwhile. It takes the warehouse's place
-    when the block ends well; after an error, or a kill, the warehouse is what it was."""
-    copy = warehouse.path.with_name(f"{warehouse.path.stem}.building.duckdb")
-    for left_over in (copy, copy.with_name(f"{copy.name}.wal")):
-        left_over.unlink(missing_ok=True)
-    with warehouse.connect(read_only=False) as connection:
-        connection.execute("CHECKPOINT")  # a killed writer may have left rows in the log beside the file
-    shutil.copyfile(warehouse.path, copy)
-    before = os.environ.get(WAREHOUSE)
-    os.environ[WAREHOUSE] = str(copy)
+def rebuilt(warehouse: Warehouse, *, from_nothing: bool = False) -> Iterator[Warehouse]:
+    """Where to build. In DuckDB that is a copy of the warehouse (an empty one when `from_nothing`), which takes its
+    place when the block ends well; after an error, or a kill, the warehouse is what it was. PostgreSQL is built in
+    place: what people read was published from it and waits for the next publication.
+
+    The environment names the place for dbt meanwhile.
+    """
+    if not isinstance(warehouse, DuckDBWarehouse):
+        with _environment(warehouse.dbt_environment()):
+            yield warehouse
+        return
+    copy = building(warehouse)
+    _remove(copy.path)
     try:
-        yield copy
+        if warehouse.path.exists() and not from_nothing:
+            copy_file(warehouse.path, copy.path)
+        with _environment(copy.dbt_environment()):
+            yield copy
+        with copy.connect(read_only=False) as connection:
+            connection.execute("CHECKPOINT")  # what is in the log beside the file would stay behind
+        _flush(copy.path)
     except BaseException:
-        copy.unlink(missing_ok=True)
+        _remove(copy.path)
         raise
+    os.replace(copy.path, warehouse.path)
+    _remove(_log_of(warehouse.path))
+    _flush(warehouse.path.parent)
+
+
+def building(warehouse: DuckDBWarehouse) -> DuckDBWarehouse:
+    """The copy that a build of this warehouse works in; it reads the same raw rows."""
+    return DuckDBWarehouse(warehouse.path.with_name(f"{warehouse.path.stem}.building.duckdb"))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Makes `target` a copy that shares its blocks with `source` where the file system can, else a plain one."""
+    with source.open("rb") as read, target.open("wb") as written:
+        try:
+            fcntl.ioctl(written, FICLONE, read.fileno())
+            return
+        except OSError:
+            pass  # another file system, or one that shares no blocks
+    shutil.copyfile(source, target)
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.wal")
+
+
+def _remove(file: Path) -> None:
+    for one in (file, _log_of(file)):
+        one.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        if before is None:
-            del os.environ[WAREHOUSE]
-        else:
-            os.environ[WAREHOUSE] = before
-    os.replace(copy, warehouse.path)
+        os.close(handle)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(KeyError):
+                del os.environ[name]
+            if value is not None:
+                os.environ[name] = value

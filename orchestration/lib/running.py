@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.lib.writing import only_writer
 from orchestration.runtime.environment import make_folders, process_environment
 from orchestration.runtime.home import Home
 
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 RUNNER = "rapport/runner"
 TOLD_BY_DBT = "Errors parsed from dbt logs:"
 SHOWN_DBT_LINES = 4
-
-
-class RunInProgress(Exception):
-    """Another run writes the warehouse now."""
-
-    code = 3
 
 
 class RunFailed(Exception):
@@ -64,21 +58,19 @@ def prepare(home: Home) -> None:
     make_folders(home)
 
 
-@contextlib.contextmanager
-def only_writer(home: Home) -> Iterator[None]:
-    """Holds the warehouse for writing. Raises RunInProgress."""
-    with (home.warehouse.parent / "writer.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunInProgress("another run is writing the warehouse; wait for it or look at it in Dagster") from error
-        yield
+def run_graph(
+    home: Home,
+    select: str | None = None,
+    tenants: list[str] | None = None,
+    *,
+    wait_seconds: float = 0.0,
+    on_wait: Callable[[], None] = lambda: None,
+) -> list[RunReport]:
+    """One run a tenant; what is shared by all tenants runs once, with the first.
 
-
-def run_graph(home: Home, select: str | None = None, tenants: list[str] | None = None) -> list[RunReport]:
-    """One run a tenant; what is shared by all tenants runs once, with the first. Raises RunFailed after a failed run.
-
-    `select` is a Dagster asset selection (e.g. `group:marts`, `key:"raw/messages"+`); all assets without it.
+    `select` is a Dagster asset selection (e.g. `group:marts`, `key:"raw/messages"+`); all assets without it. While
+    another run writes the warehouse this one waits, `wait_seconds` at most, having called `on_wait` once. Raises
+    RunFailed after a failed run, RunInProgress.
     """
     import dagster as dg
 
@@ -98,7 +90,7 @@ def run_graph(home: Home, select: str | None = None, tenants: list[str] | None =
         raise NothingSelected(f"no asset matches {select!r}")
     partitioned = {key for key in keys if graph.get(key).partitions_def is not None}
     reports = []
-    with only_writer(home), dg.DagsterInstance.get() as instance:
+    with only_writer(home, wait_seconds, on_wait), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
         instance.add_dynamic_partitions("tenant", known)
         slugs: list[str | None] = [*(tenants or known)] if partitioned else [None]

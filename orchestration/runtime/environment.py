@@ -78,6 +78,7 @@ def process_environment(home: Home) -> dict[str, str]:
         "FEATURE_STORE_WAREHOUSE": str(home.warehouse),
         "FEATURE_STORE_REDIS_URL": os.environ.get("REDIS_URL") or EmbeddedRedis(home).url(),
         "FEATURE_STORE_OPERATIONAL_URL": role_url(admin, "etl_read", secrets["postgres_etl_read"]),
+        "PUBLICATION_DATABASE_URL": role_url(admin, "publisher", secrets["postgres_publisher"]),
         "TRAINING_TRACKING_URI": home.mlflow_uri,
         "TRAINING_BUNDLES_DIR": str(home.bundles),
         "DAGSTER_HOME": str(home.dagster),

@@ -20,6 +20,7 @@ SECRET_NAMES = (
     "postgres_app",
     "postgres_worker",
     "postgres_etl_read",
+    "postgres_publisher",
     "redis",
     "jwt",
     "phone_hmac",
@@ -78,6 +79,14 @@ class Home:
     @property
     def warehouse(self) -> Path:
         return self.path / "warehouse" / "warehouse.duckdb"
+
+    @property
+    def data_docs(self) -> Path:
+        return self.path / "data_docs"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots"
 
     @property
     def dagster(self) -> Path:

@@ -7,6 +7,7 @@ import uuid
 import dagster as dg
 
 from orchestration.lib.partitions import tenant_of, tenants
+from orchestration.lib.retrying import transient_errors_retried
 
 SEGMENT = "Likely buyers"
 TOP_FRACTION = 0.3
@@ -25,11 +26,13 @@ def likely_buyers(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
     from serving.kit.database import Database
     from serving.segment import service
 
-    tenant = tenant_of(context.partition_key)
     now = dt.datetime.now(dt.UTC)
     database = Database(os.environ["SERVING_WORKER_DATABASE_URL"])
     try:
-        with database.tenant(uuid.UUID(tenant.tenant_id)) as session:
+        with (
+            transient_errors_retried(context),
+            database.tenant(uuid.UUID(tenant_of(context.partition_key).tenant_id)) as session,
+        ):
             existing = service.find(session, SEGMENT)
             if existing is None:
                 segment = service.create_scored(session, SEGMENT, "lead_scoring", top_fraction=TOP_FRACTION, now=now)

@@ -8,26 +8,63 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from feature_store.settings import settings
-from feature_store.warehouse import DuckDBWarehouse, warehouse_at
-from orchestration.lib.dbt_project import PROJECT, dbt_environment, dbt_executable, manifest_path
+from feature_store.warehouse import Warehouse, warehouse_at
+from orchestration.lib.built import built_by, row_counts
+from orchestration.lib.dbt_project import (
+    PROJECT,
+    dbt_environment,
+    dbt_executable,
+    manifest_path,
+    project_digest,
+    variables,
+)
 from orchestration.lib.dbt_translator import LayeredTranslator
+from orchestration.lib.lean_dbt import LeanDbt
 from orchestration.lib.rebuilding import rebuilt
+from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
 from orchestration.runtime.home import Home
+
+ROW_COUNT = "dagster/row_count"
 
 
 @dbt_assets(manifest=manifest_path(), dagster_dbt_translator=LayeredTranslator(), pool="warehouse", name="dbt")
 def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    # Readers keep the last good marts until every model is built and every test has passed.
-    warehouse = warehouse_at(settings().warehouse)
-    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the only kind that is rebuilt in a copy
-    with rebuilt(warehouse):
-        yield from dbt.cli(["build"], context=context).stream()
+    told: list[Any] = []
+    with only_writer(Home.from_environment(), PATIENCE_SECONDS):
+        try:
+            counts = _build(context, dbt, warehouse_at(settings().warehouse), told)
+        except Exception:
+            # What was built is not kept; which claims failed is what people need to see.
+            yield from (event for event in told if isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation))
+            raise
+    for event in told:
+        yield _with_rows(event, counts)
+
+
+def _build(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, told: list[Any]
+) -> dict[str, int]:
+    """Rows by output name after a build in which every test passed; `told` collects what dbt reports meanwhile."""
+    digest = project_digest()
+    anew = built_by(warehouse) != {digest}
+    command = ["build", *variables(digest), *(["--full-refresh"] if anew else [])]
+    with rebuilt(warehouse, from_nothing=anew and not context.is_subset) as place:
+        told.extend(dbt.cli(command, context=context).stream())
+        return row_counts(place)
+
+
+def _with_rows(event: Any, counts: dict[str, int]) -> Any:
+    """A model's event with the rows it has now."""
+    if not isinstance(event, dg.Output) or event.output_name not in counts:
+        return event
+    metadata = dict(event.metadata) | {ROW_COUNT: counts[event.output_name]}
+    return dg.Output(event.value, event.output_name, metadata=metadata, data_version=event.data_version)
 
 
 def dbt_resource() -> DbtCliResource:
     """The dbt of this environment, on the project's own profile."""
     os.environ.update(dbt_environment(Home.from_environment()))
-    return DbtCliResource(
+    return LeanDbt(
         project_dir=str(PROJECT),
         profiles_dir=str(PROJECT),
         dbt_executable=dbt_executable(),

@@ -4,11 +4,12 @@ import datetime as dt
 
 import dagster as dg
 
-from feature_store.materialize import materialize
 from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES
+from orchestration.lib.freshness import DAILY
 from orchestration.lib.partitions import tenant_of, tenants
+from orchestration.lib.retrying import transient_errors_retried
 
 
 @dg.asset(
@@ -18,12 +19,16 @@ from orchestration.lib.partitions import tenant_of, tenants
     group_name="online",
     kinds={"redis"},
     owners=["team:data"],
+    freshness_policy=DAILY,
     description="The rows of every feature view as of now, packed by contact; what predictions read.",
 )
 def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    from feature_store.materialize import materialize
+
     configured = settings()
-    tenant = tenant_of(context.partition_key)
-    snapshot = materialize(
-        warehouse_at(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
-    )
+    with transient_errors_retried(context):
+        tenant = tenant_of(context.partition_key)
+        snapshot = materialize(
+            warehouse_at(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
+        )
     return dg.MaterializeResult(metadata={"rows": snapshot.contacts, "snapshot_id": snapshot.snapshot_id})

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from feature_store.ingest import ingest
+from feature_store.ingest import TABLES, ingest
 from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
-from orchestration.defs.ingest.contracts import CONTRACTS
 from orchestration.lib.dbt_translator import OWNER
 from orchestration.lib.freshness import HOURLY
 from orchestration.lib.retrying import transient_errors_retried
@@ -25,7 +24,7 @@ SPECS = [
         description=f"Every version of each row of the operational table {table}, with when it was ingested.",
         freshness_policy=HOURLY,
     )
-    for table in CONTRACTS
+    for table in TABLES
 ]
 
 

@@ -9,7 +9,9 @@ import dagster as dg
 from feature_store.settings import settings as store_settings
 from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES, MODEL_NAMES
+from orchestration.lib.freshness import DAILY
 from orchestration.lib.partitions import tenant_of, tenants
+from orchestration.lib.retrying import transient_errors_retried
 
 
 def _scores(model: str) -> dg.AssetsDefinition:
@@ -20,6 +22,7 @@ def _scores(model: str) -> dg.AssetsDefinition:
         group_name="scoring",
         kinds={"onnx", "postgres", "redis"},
         owners=["team:data"],
+        freshness_policy=DAILY,
         description=f"One row per contact: the champion's {model} score, its probability, tier and reasons.",
     )
     def scored(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
@@ -35,7 +38,8 @@ def _scores(model: str) -> dg.AssetsDefinition:
         )
         database = Database(os.environ["SERVING_WORKER_DATABASE_URL"])
         try:
-            published = publish_scores(database, uuid.UUID(tenant.tenant_id), rows.to_arrow(), model, now)
+            with transient_errors_retried(context):
+                published = publish_scores(database, uuid.UUID(tenant.tenant_id), rows.to_arrow(), model, now)
         finally:
             database.dispose()
         tiers = rows["tier"].value_counts().sort("tier")
