@@ -9,8 +9,9 @@ from typing import Literal
 from feature_store.entities import CONTACT, Entity
 from feature_store.sources import Source
 
-# number: a float column of the models. moment: a UTC timestamp that on-demand features are made of. json: typed facts.
-Kind = Literal["number", "moment", "json"]
+# float32: a column of the models, missing as NaN. timestamp: a UTC moment that on-demand features are made of. json: an
+# object of typed facts, as text.
+DType = Literal["float32", "timestamp", "json"]
 
 # A daily view holds a row only where something changed, so its last row stays true until the next. After a year without
 # any change the contact is treated as unknown.
@@ -19,10 +20,19 @@ DAILY_TTL = dt.timedelta(days=365)
 
 @dataclass(frozen=True)
 class Feature:
+    """`window` is how far it looks back ("30 days", "ever", "latest"); `null_means` what a missing value says."""
+
     name: str
     description: str
     unit: str
-    kind: Kind = "number"
+    window: str
+    null_means: str
+    dtype: DType = "float32"
+
+    @property
+    def kind(self) -> str:
+        """What it is to a model: a number, a moment that others are made of, or json."""
+        return {"float32": "number", "timestamp": "moment", "json": "json"}[self.dtype]
 
 
 @dataclass(frozen=True)

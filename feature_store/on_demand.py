@@ -21,7 +21,9 @@ class OnDemandFeature:
     name: str
     description: str
     unit: str
+    null_means: str
     needs: tuple[str, ...] = ()
+    window: str = "at use"
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,22 @@ AGES = {
     "days_since_last_order": "last_order_at",
     "tenure_days": "first_known_at",
 }
+NEVER = "Never missing."
 ON_DEMAND: dict[str, OnDemandFeature] = {
     feature.name: feature
     for feature in (
-        *(OnDemandFeature(name, f"Time since `{moment}`.", "days", (moment,)) for name, moment in AGES.items()),
-        OnDemandFeature("send_hour_sin", "Sine of the hour of use on the tenant's clock, one turn a day.", "[-1, 1]"),
-        OnDemandFeature("send_hour_cos", "Cosine of the hour of use on the tenant's clock, one turn a day.", "[-1, 1]"),
-        OnDemandFeature("send_weekday", "Day of the week of use on the tenant's clock, Monday 0.", "0-6"),
+        *(
+            OnDemandFeature(name, f"Time since `{moment}`.", "days", f"`{moment}` is missing.", (moment,))
+            for name, moment in AGES.items()
+        ),
+        OnDemandFeature("send_hour_sin", "Sine of the hour of use on the tenant's clock.", "[-1, 1]", NEVER),
+        OnDemandFeature("send_hour_cos", "Cosine of the hour of use on the tenant's clock.", "[-1, 1]", NEVER),
+        OnDemandFeature("send_weekday", "Day of the week of use on the tenant's clock, Monday 0.", "0-6", NEVER),
         OnDemandFeature(
             "preferred_hour_share",
             "Share of the contact's signs of life that fell into this quarter of the local day.",
             "rate",
+            "The contact gave no sign of life in 90 days.",
             QUARTERS,
         ),
     )

@@ -1,32 +1,47 @@
 """The online store: one packed row a contact in Redis, with the same values retrieval gives offline.
 
-Key `features:{tenant}:contact:v{schema}:{contact}`. Value: the fixed part of ROW (little-endian, no padding), then the
-contact's attributes as JSON. The schema version is a digest of the layout, so a changed list of features never misreads
-an old row: it does not find it.
+| key of a tenant `features:{tenant}:…` | holds |
+|---|---|
+| `contact:v{schema}:{contact}` | the packed row (`packing`) |
+| `timezone` | the tenant's zone |
+| `schemas` | hash: schema → its layout and when it was last written |
+| `members` | hash: part of a snapshot → the contacts it wrote, a line each |
+| `forgotten` | set of erased contacts that a materialisation from older rows must not bring back |
+
+A changed list of features is another schema. Its readers find no row of their own before the next materialisation,
+and read the newest older schema's instead: what both know, the rest missing. The writer leaves older rows to expire, so
+that processes not yet restarted go on.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.feature_services import FeatureService
-from feature_store.feature_views import MOMENTS, NUMBERS
-from feature_store.on_demand import MISSING_MOMENT
+from feature_store.packing import CURRENT, Layout, PackedAttributes
 
 if TYPE_CHECKING:
     import redis
+    import redis.asyncio
 
-ROW = np.dtype([("snapshot_at", "<i8"), ("moments", "<i8", (len(MOMENTS),)), ("numbers", "<f4", (len(NUMBERS),))])
-SCHEMA = hashlib.sha256(json.dumps([MOMENTS, NUMBERS]).encode()).hexdigest()[:8]
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
+# Rows nobody refreshed for so long are not offered to a model any more.
+EXPIRY = dt.timedelta(days=8)
+# Features are made every day; a row older than this missed at least one run.
+STALE_AFTER = dt.timedelta(days=2)
+SCHEMA = CURRENT.schema
+pack = CURRENT.pack
+_KEYS_A_COMMAND = 5_000
 
 
 @dataclass(frozen=True)
@@ -43,66 +58,150 @@ class OnlineFeatures:
     moments: NDArray[np.int64]
     attributes: Sequence[Mapping[str, Any]]
     timezone: str
+    snapshots: NDArray[np.int64]
+
+    def stale(self, at: dt.datetime, after: dt.timedelta = STALE_AFTER) -> NDArray[np.bool_]:
+        """Which rows are missing at `at` (UTC), or were written longer than `after` before it."""
+        old: NDArray[np.bool_] = self.snapshots < (at - after - EPOCH) // MICROSECOND
+        return old | ~self.found
 
 
-def contact_key(tenant_id: uuid.UUID | str, contact_id: uuid.UUID | str) -> str:
-    return f"features:{tenant_id}:contact:v{SCHEMA}:{contact_id}"
+def contact_key(tenant_id: uuid.UUID | str, contact_id: uuid.UUID | str, schema: str = SCHEMA) -> str:
+    return f"features:{tenant_id}:contact:v{schema}:{contact_id}"
 
 
 def timezone_key(tenant_id: uuid.UUID | str) -> str:
     return f"features:{tenant_id}:timezone"
 
 
+def schemas_key(tenant_id: uuid.UUID | str) -> str:
+    return f"features:{tenant_id}:schemas"
+
+
+def members_key(tenant_id: uuid.UUID | str) -> str:
+    return f"features:{tenant_id}:members"
+
+
+def forgotten_key(tenant_id: uuid.UUID | str) -> str:
+    return f"features:{tenant_id}:forgotten"
+
+
 def snapshot_id(at_microseconds: int) -> str:
     """The name of the snapshot materialised at this moment, e.g. 20260102T030405.000000Z."""
-    at = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=at_microseconds)
-    return at.strftime("%Y%m%dT%H%M%S.%fZ")
+    return (EPOCH + dt.timedelta(microseconds=at_microseconds)).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def get_online_features(
-    client: redis.Redis, tenant_id: uuid.UUID | str, contact_ids: Sequence[uuid.UUID | str], service: FeatureService
+    client: redis.Redis,
+    tenant_id: uuid.UUID | str,
+    contact_ids: Sequence[uuid.UUID | str],
+    service: FeatureService,
+    layout: Layout = CURRENT,
 ) -> OnlineFeatures:
-    """What the last materialisation knew about each contact, in one round trip. `client` must not decode responses."""
-    keys = [timezone_key(tenant_id), *(contact_key(tenant_id, contact_id) for contact_id in contact_ids)]
-    answers: list[bytes | None] = client.mget(keys)  # type: ignore[assignment]
-    return unpack(answers[1:], service, (answers[0] or b"UTC").decode())
+    """What the last materialisation knew about each contact: one round trip where all are found. `client` must not
+    decode responses."""
+    reading = _reading(tenant_id, contact_ids, layout)
+    command = next(reading)
+    while True:
+        try:
+            command = reading.send(client.execute_command(*command))  # type: ignore[no-untyped-call]
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+
+async def get_online_features_async(
+    client: redis.asyncio.Redis,
+    tenant_id: uuid.UUID | str,
+    contact_ids: Sequence[uuid.UUID | str],
+    service: FeatureService,
+    layout: Layout = CURRENT,
+) -> OnlineFeatures:
+    """`get_online_features` for an event loop."""
+    reading = _reading(tenant_id, contact_ids, layout)
+    command = next(reading)
+    while True:
+        try:
+            command = reading.send(await client.execute_command(*command))  # type: ignore[no-untyped-call]
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
 
 
 def unpack(values: Sequence[bytes | None], service: FeatureService, timezone: str) -> OnlineFeatures:
     """The rows behind the values of `contact_key`, None for a contact without one; for callers with a client."""
-    rows = np.frombuffer(b"".join(value[: ROW.itemsize] if value else EMPTY for value in values), ROW)
+    return _features(CURRENT, CURRENT.unpack(values), values, [CURRENT.size] * len(values), timezone)
+
+
+def forget(client: redis.Redis, tenant_id: uuid.UUID | str, contact_ids: Iterable[uuid.UUID | str]) -> int:
+    """Removes the contacts' rows of every schema, and answers how many there were. A materialisation from rows that
+    still hold them, within EXPIRY, does not bring them back: call it once the erasure is committed."""
+    erased = [str(contact_id) for contact_id in contact_ids]
+    if not erased:
+        return 0
+    key = forgotten_key(tenant_id)
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.sadd(key, *erased)
+        pipeline.expire(key, EXPIRY)
+        pipeline.execute()
+    return remove(client, tenant_id, erased)
+
+
+def remove(client: redis.Redis, tenant_id: uuid.UUID | str, contact_ids: Iterable[str]) -> int:
+    """As `forget`, of contacts that may come back."""
+    known: list[bytes] = client.hkeys(schemas_key(tenant_id))  # type: ignore[assignment]
+    schemas = {SCHEMA, *(schema.decode() for schema in known)}
+    keys = (contact_key(tenant_id, contact_id, schema) for contact_id in contact_ids for schema in schemas)
+    removed = 0
+    while part := list(islice(keys, _KEYS_A_COMMAND)):
+        removed += client.unlink(*part)
+    return removed
+
+
+_Command = tuple[str, ...]
+
+
+def _reading(
+    tenant_id: uuid.UUID | str, contact_ids: Sequence[uuid.UUID | str], layout: Layout
+) -> Generator[_Command, Any, OnlineFeatures]:
+    """Yields the commands to send, is sent their answers, returns the features."""
+    prefix = contact_key(tenant_id, "", layout.schema)
+    answers = yield ("MGET", timezone_key(tenant_id), *[f"{prefix}{contact_id}" for contact_id in contact_ids])
+    values: list[bytes | None] = answers[1:]
+    rows, sizes = layout.unpack(values), [layout.size] * len(values)
+    if None in values:
+        stored: Mapping[bytes, bytes] = yield ("HGETALL", schemas_key(tenant_id))
+        rows = rows.copy()
+        for older in _older(stored, layout):
+            missing = [position for position, value in enumerate(values) if value is None]
+            if not missing:
+                break
+            asked = [contact_key(tenant_id, contact_ids[position], older.schema) for position in missing]
+            found: list[bytes | None] = yield ("MGET", *asked)
+            rows[missing] = older.read_as(layout, older.unpack(found))
+            for position, value in zip(missing, found, strict=True):
+                values[position], sizes[position] = value, older.size
+    return _features(layout, rows, values, sizes, (answers[0] or b"UTC").decode())
+
+
+def _older(stored: Mapping[bytes, bytes], layout: Layout) -> list[Layout]:
+    """The tenant's other layouts, the last written first."""
+    described = sorted((json.loads(value) for value in stored.values()), key=lambda one: -int(one["written_at"]))
+    layouts = (Layout.from_json(one) for one in described)
+    return [older for older in layouts if older != layout]
+
+
+def _features(
+    layout: Layout, rows: NDArray[np.void], values: Sequence[bytes | None], sizes: Sequence[int], timezone: str
+) -> OnlineFeatures:
     found = np.array([value is not None for value in values], np.bool_)
-    attributes = [json.loads(value[ROW.itemsize :]) if value else {} for value in values]
-    snapshots = rows["snapshot_at"][found]
+    snapshots = rows["snapshot_at"]
     return OnlineFeatures(
-        names=NUMBERS,
+        names=layout.numbers,
         matrix=rows["numbers"],
         found=found,
-        snapshot_id=snapshot_id(int(snapshots.min())) if snapshots.size else "",
-        moment_names=MOMENTS,
+        snapshot_id=snapshot_id(int(snapshots[found].min())) if found.any() else "",
+        moment_names=layout.moments,
         moments=rows["moments"],
-        attributes=attributes,
+        attributes=PackedAttributes(values, sizes),
         timezone=timezone,
+        snapshots=snapshots,
     )
-
-
-def pack(
-    snapshot_at: int, numbers: NDArray[np.float32], moments: NDArray[np.int64], attributes: Sequence[str | None]
-) -> list[bytes]:
-    """One value a contact, for `contact_key`."""
-    rows = np.empty(numbers.shape[0], ROW)
-    rows["snapshot_at"] = snapshot_at
-    rows["numbers"] = numbers
-    rows["moments"] = moments
-    fixed, size = rows.tobytes(), ROW.itemsize
-    return [fixed[i * size : (i + 1) * size] + (text or "{}").encode() for i, text in enumerate(attributes)]
-
-
-def _empty() -> bytes:
-    row = np.zeros((), ROW)
-    row["numbers"] = np.nan
-    row["moments"] = MISSING_MOMENT
-    return row.tobytes()
-
-
-EMPTY = _empty()

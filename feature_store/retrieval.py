@@ -1,112 +1,106 @@
-"""Training sets as of a moment. The only as-of join of the project is here."""
+"""Training sets as of a moment, from either backend, with polars or Arrow in and out."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
+from feature_store.as_of import as_of
 from feature_store.feature_services import FeatureService
 from feature_store.feature_view import FeatureView
-from feature_store.warehouse import DuckDBWarehouse, Warehouse, as_frame
+from feature_store.sessions import Session, open_session
+from feature_store.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    import duckdb
     import polars as pl
+    import pyarrow as pa
+
+    Rows = TypeVar("Rows", pl.DataFrame, pa.Table)
 
 REQUIRED = ("tenant_id", "contact_id", "event_timestamp")
 
 
 class InvalidSpine(Exception):
-    """The spine lacks a key column, or already holds one of the columns retrieval adds."""
+    """The spine lacks a key column, holds one that is no key, or already holds a column that retrieval adds."""
 
 
-def get_historical_features(warehouse: Warehouse, spine: pl.DataFrame, service: FeatureService) -> pl.DataFrame:
+def get_historical_features(warehouse: Warehouse, spine: Rows, service: FeatureService | FeatureView) -> Rows:
     """The spine, every row in its order, with what was known about its contact at its `event_timestamp` (UTC).
 
-    Adds the service's stored features (float64), the moments its on-demand features need, `contact_attributes` (JSON
-    text) and `tenant_timezone`; null where nothing was known. A row of a view is used only if it was true
-    (`event_timestamp`) and known to us (`created_timestamp`) at the spine's moment, and no older than the view's ttl.
-    Raises InvalidSpine.
+    A polars frame gives a polars frame, a `pyarrow.Table` a table. Adds the service's stored features (float64), the
+    moments its on-demand features need, `contact_attributes` (JSON text) and `tenant_timezone`; of a view, all its
+    columns. Null where nothing was known: a row of a view is used only if it was true (`event_timestamp`) and known to
+    us (`created_timestamp`) at the spine's moment, and no older than the view's ttl. A row may stand in the spine
+    twice; one of an unknown contact or without a moment stays, with nulls. Raises InvalidSpine.
     """
-    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the as-of join is DuckDB's
-    with warehouse.connect() as connection:
-        return historical_features(connection, spine, service)
+    import polars as pl
+
+    with open_session(warehouse) as session:
+        if isinstance(spine, pl.DataFrame):
+            _check(spine.columns, service)
+            found = historical_columns(session, spine.select(REQUIRED).to_arrow(), service)
+            added = pl.from_arrow(found)
+            assert isinstance(added, pl.DataFrame)  # noqa: S101 - a table never becomes a series
+            return spine.hstack(added.get_columns())
+        _check(spine.column_names, service)
+        found = historical_columns(session, spine.select(REQUIRED), service)
+        for name in found.column_names:
+            spine = spine.append_column(name, found[name])
+        return spine
 
 
-def historical_features(
-    connection: duckdb.DuckDBPyConnection, spine: pl.DataFrame, service: FeatureService
-) -> pl.DataFrame:
-    """`get_historical_features` over an open connection."""
-    added = [name for _, names in service.views() for name in names] + ["tenant_timezone"]
-    _check(spine, added)
-    connection.register("given_spine", spine.with_row_index("spine_row").to_arrow())
-    try:
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE spine AS SELECT spine_row, CAST(tenant_id AS varchar) AS tenant_id,"
-            " CAST(contact_id AS varchar) AS contact_id, CAST(event_timestamp AS timestamptz) AS at FROM given_spine"
-        )
-        joins, columns = [], []
-        for number, (view, names) in enumerate(service.views()):
-            joins.append(_as_of(connection, view, names, f"v{number}"))
-            columns += [_column(view, f"v{number}", name) for name in names]
-        frame = as_frame(
-            connection,
-            f"SELECT spine.spine_row, {', '.join(columns)}, tenant.timezone AS tenant_timezone FROM spine"
-            f" {' '.join(joins)} LEFT JOIN marts.dim_tenants AS tenant ON tenant.tenant_id = spine.tenant_id"
-            " ORDER BY spine.spine_row",
-        )
-    finally:
-        connection.unregister("given_spine")
-        connection.execute("DROP TABLE IF EXISTS spine")
-    return spine.hstack(frame.drop("spine_row").get_columns())
+def historical_columns(session: Session, keys: pa.Table, service: FeatureService | FeatureView) -> pa.Table:
+    """What retrieval adds to the spine of these keys, one row for each of theirs and in their order."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    session.put("spine", _spine(keys))
+    found = session.table(as_of(session.dialect, views_of(service)))
+    order = found["spine_row"].combine_chunks().to_numpy()
+    found = found.drop_columns("spine_row")
+    # A hash join keeps the order of the side it streams, which is mostly the spine's.
+    if not np.array_equal(order, np.arange(keys.num_rows)):
+        position = np.empty(keys.num_rows, np.int64)
+        position[order] = np.arange(keys.num_rows)
+        found = pc.take(found, pa.array(position))
+    return found
 
 
-def _check(spine: pl.DataFrame, added: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in spine.columns]
+def views_of(service: FeatureService | FeatureView) -> tuple[tuple[FeatureView, tuple[str, ...]], ...]:
+    """Each view that is read, with the columns taken from it."""
+    if isinstance(service, FeatureView):
+        return ((service, tuple(feature.name for feature in service.features)),)
+    return service.views()
+
+
+def _check(columns: Sequence[str], service: FeatureService | FeatureView) -> None:
+    missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InvalidSpine(f"the spine has no column {', '.join(missing)}")
-    taken = [name for name in added if name in spine.columns]
+    added = [name for _, names in views_of(service) for name in names] + ["tenant_timezone"]
+    taken = [name for name in added if name in columns]
     if taken:
         raise InvalidSpine(f"the spine already has the column {', '.join(taken)}")
 
 
-def _column(view: FeatureView, alias: str, name: str) -> str:
-    kind = next(feature.kind for feature in view.features if feature.name == name)
-    cast = {"number": "double", "moment": "timestamptz", "json": "varchar"}[kind]
-    # An as-of join finds the newest row; when that one is too old, every other is.
-    fresh = "" if view.ttl is None else f" WHEN spine.at - {alias}.true_since > {_interval(view.ttl)} THEN NULL"
-    return f"CASE WHEN {alias}.true_since IS NULL THEN NULL{fresh} ELSE CAST({alias}.{name} AS {cast}) END AS {name}"
+def _spine(keys: pa.Table) -> pa.Table:
+    """spine_row, tenant_id, contact_id (text) and at (UTC); a moment without a zone is UTC."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-def _as_of(connection: duckdb.DuckDBPyConnection, view: FeatureView, names: tuple[str, ...], alias: str) -> str:
-    """The join that finds, for each spine row, the newest row of the view that was true and known at its moment."""
-    source = view.source
-    true_since, known_since = source.event_timestamp, source.created_timestamp
-    late = connection.execute(
-        f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {known_since} > {true_since} LIMIT 1)"
-    ).fetchall()
-    usable_since = true_since
-    rows = source.table
-    if late[0][0]:
-        # Usable once both true and known. A row that becomes usable after a newer one already was, is never the answer.
-        usable_since = "usable_since"
-        rows = f"""(
-            SELECT * FROM (
-                SELECT *, greatest({true_since}, {known_since}) AS usable_since,
-                    row_number() OVER (PARTITION BY tenant_id, contact_id, greatest({true_since}, {known_since})
-                                       ORDER BY {true_since} DESC, {known_since} DESC) AS rank_then,
-                    max({true_since}) OVER (PARTITION BY tenant_id, contact_id
-                                            ORDER BY greatest({true_since}, {known_since})) AS newest_then
-                FROM {source.table}
-            ) WHERE rank_then = 1 AND {true_since} = newest_then
-        )"""
-    columns = ", ".join(names)
-    return (
-        f"ASOF LEFT JOIN (SELECT tenant_id, contact_id, {true_since} AS true_since, {usable_since} AS usable, {columns}"
-        f" FROM {rows}) AS {alias} ON {alias}.tenant_id = spine.tenant_id AND {alias}.contact_id = spine.contact_id"
-        f" AND spine.at >= {alias}.usable"
-    )
-
-
-def _interval(ttl: dt.timedelta) -> str:
-    return f"INTERVAL {int(ttl.total_seconds())} SECONDS"
+    micros = pa.timestamp("us", "UTC")
+    at = keys["event_timestamp"]
+    try:
+        if pa.types.is_timestamp(at.type) and at.type.tz is None:
+            at = pc.assume_timezone(at.cast(pa.timestamp("us"), safe=False), "UTC")
+        columns = {
+            "spine_row": pa.array(np.arange(keys.num_rows)),
+            "tenant_id": keys["tenant_id"].cast(pa.string()),
+            "contact_id": keys["contact_id"].cast(pa.string()),
+            "at": at.cast(micros, safe=False),
+        }
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InvalidSpine(f"the spine's keys cannot be read: {error}") from error
+    return pa.table(columns)

@@ -17,8 +17,8 @@ FEATURE_VIEWS: tuple[FeatureView, ...] = (
     contact_profile,
 )
 FEATURES: dict[str, Feature] = {feature.name: feature for view in FEATURE_VIEWS for feature in view.features}
-NUMBERS: tuple[str, ...] = tuple(feature.name for feature in FEATURES.values() if feature.kind == "number")
-MOMENTS: tuple[str, ...] = tuple(feature.name for feature in FEATURES.values() if feature.kind == "moment")
+NUMBERS: tuple[str, ...] = tuple(feature.name for feature in FEATURES.values() if feature.dtype == "float32")
+MOMENTS: tuple[str, ...] = tuple(feature.name for feature in FEATURES.values() if feature.dtype == "timestamp")
 
 __all__ = [
     "FEATURES",

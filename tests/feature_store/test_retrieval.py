@@ -1,4 +1,4 @@
-"""No view lets a row from the future, a late one, an expired one or a stranger's into a training row, on any backend."""
+"""No view lets a row from the future, a late, an expired or a stranger's into a training row, on any backend."""
 
 from __future__ import annotations
 
