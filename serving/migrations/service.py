@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from serving.kit.database import sqlalchemy_url
 
-LOGIN_ROLES = ("app", "worker", "etl_read")
+LOGIN_ROLES = ("app", "worker", "etl_read", "publisher")
 # Two processes that migrate at once wait for each other here.
 ADVISORY_LOCK = 7_203_114_001
 
@@ -85,4 +85,5 @@ def _create_roles(connection: sa.Connection, passwords: Mapping[str, str]) -> No
     connection.exec_driver_sql("ALTER ROLE worker SET idle_in_transaction_session_timeout = '15s'")
     connection.exec_driver_sql("GRANT owner TO CURRENT_USER")
     connection.exec_driver_sql("GRANT auth TO CURRENT_USER")
+    connection.exec_driver_sql("GRANT publisher TO CURRENT_USER")
     connection.commit()
