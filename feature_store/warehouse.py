@@ -28,14 +28,20 @@ class Warehouse(abc.ABC):
         """The rows of a SELECT over what dbt built."""
 
     @abc.abstractmethod
+    def batches(
+        self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
+    ) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+        """The rows of a SELECT over what dbt built, about `rows` at a time."""
+
+    @abc.abstractmethod
     def raw_query(self, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         """The rows of a SELECT over the schema raw."""
 
     @abc.abstractmethod
     def raw_batches(
         self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
-    ) -> contextlib.AbstractContextManager[Iterator[pa.RecordBatch]]:
-        """The rows of a SELECT over the schema raw, at most `rows` at a time."""
+    ) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+        """The rows of a SELECT over the schema raw, about `rows` at a time."""
 
     @abc.abstractmethod
     def raw_execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
@@ -76,11 +82,18 @@ class DuckDBWarehouse(Warehouse):
             return as_frame(connection, sql, parameters)
 
     @contextlib.contextmanager
+    def batches(
+        self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatchReader]:
+        with self.connect() as connection:
+            yield connection.sql(sql, params=list(parameters) or None).to_arrow_reader(rows)
+
+    @contextlib.contextmanager
     def raw_batches(
         self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
-    ) -> Iterator[Iterator[pa.RecordBatch]]:
+    ) -> Iterator[pa.RecordBatchReader]:
         with self.connect_raw() as connection:
-            yield iter(connection.sql(sql, params=list(parameters) or None).to_arrow_reader(rows))
+            yield connection.sql(sql, params=list(parameters) or None).to_arrow_reader(rows)
 
     def raw_execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         with self.connect_raw(read_only=False) as connection:
@@ -124,16 +137,21 @@ class PostgresWarehouse(Warehouse):
         return self.query(sql, parameters)
 
     @contextlib.contextmanager
-    def raw_batches(
+    def batches(
         self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
-    ) -> Iterator[Iterator[pa.RecordBatch]]:
+    ) -> Iterator[pa.RecordBatchReader]:
+        import pyarrow as pa
+
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(sql, list(parameters) or None)
-            yield (
-                batch.slice(start, rows)
-                for batch in cursor.fetch_record_batch()
-                for start in range(0, batch.num_rows, rows)
-            )
+            found = cursor.fetch_record_batch()
+            parts = (batch.slice(start, rows) for batch in found for start in range(0, batch.num_rows, rows))
+            yield pa.RecordBatchReader.from_batches(found.schema, parts)
+
+    def raw_batches(
+        self, sql: str, parameters: Sequence[Any] = (), rows: int = BATCH_ROWS
+    ) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+        return self.batches(sql, parameters, rows)
 
     def raw_execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         with self.connect() as connection:

@@ -10,38 +10,15 @@ import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import duckdb
 import psycopg
 import pytest
 
 from feature_store.ingest import TABLES, SourceSchemaChanged, ingest
-from feature_store.warehouse import DuckDBWarehouse
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 ADD = "INSERT INTO contacts (tenant_id, custom_data) VALUES (%s, %s) RETURNING id"
-
-
-@pytest.fixture
-def warehouse(tmp_path: Path) -> DuckDBWarehouse:
-    return DuckDBWarehouse(tmp_path / "warehouse.duckdb")
-
-
-@pytest.fixture
-def tenant(database) -> uuid.UUID:
-    return database.add_tenant()
-
-
-def versions(warehouse: DuckDBWarehouse, table: str = "contacts") -> list[tuple[str, int]]:
-    with warehouse.connect_raw() as connection:
-        return connection.execute(f"SELECT id, changed_xid FROM raw.{table} ORDER BY ALL").fetchall()
-
-
-def live(database, table: str = "contacts") -> list[tuple[str, int]]:
-    with psycopg.connect(database.admin) as connection:
-        query = f"SELECT id::text, changed_xid::text::bigint FROM {table} ORDER BY 1, 2"
-        return connection.execute(query).fetchall()
 
 
 class TestOneRun:
@@ -91,7 +68,7 @@ class TestOneRun:
         tables = warehouse.raw_query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'raw'")
         assert set(TABLES) <= set(tables["table_name"])
 
-    def test_a_second_run_adds_nothing(self, database, warehouse, tenant):
+    def test_a_second_run_adds_nothing(self, database, warehouse, tenant, versions):
         with psycopg.connect(database.admin) as connection:
             connection.execute(ADD, [tenant, "{}"])
         ingest(database.etl_read, warehouse, now=NOW)
@@ -120,7 +97,7 @@ class TestOneRun:
 
 
 class TestWriters:
-    def test_a_row_committed_after_later_rows_were_read_is_not_missed(self, database, warehouse, tenant):
+    def test_a_row_committed_after_later_rows_were_read_is_not_missed(self, database, warehouse, tenant, versions):
         with psycopg.connect(database.admin) as slow, psycopg.connect(database.admin) as quick:
             (late,) = slow.execute(ADD, [tenant, "{}"]).fetchone()
             (early,) = quick.execute(ADD, [tenant, "{}"]).fetchone()
@@ -134,7 +111,9 @@ class TestWriters:
 
         assert {str(late), str(early)} <= {contact for contact, _ in versions(warehouse)}
 
-    def test_many_writers_that_commit_late_and_out_of_order_lose_and_double_nothing(self, database, warehouse):
+    def test_many_writers_that_commit_late_and_out_of_order_lose_and_double_nothing(
+        self, database, warehouse, versions, live
+    ):
         tenant = database.add_tenant()
         stop = threading.Event()
         failures: list[Exception] = []
@@ -183,34 +162,33 @@ class TestWriters:
         newest: dict[str, int] = {}
         for contact, xid in found:
             newest[contact] = max(xid, newest.get(contact, 0))
-        assert sorted(newest.items()) == live(database)
+        assert sorted(newest.items()) == live()
 
 
-# Says when a batch lies in the open DuckDB transaction, and waits there to be killed.
+# Says when a batch lies in the open transaction of the warehouse, and waits there to be killed.
 INGESTS = """
 import datetime as dt, sys, time
-from pathlib import Path
-import pyarrow
-import feature_store.ingest as module
-from feature_store.warehouse import DuckDBWarehouse
+from feature_store.ingest import ingest
+from feature_store.ingest_source import Source
+from feature_store.warehouse import warehouse_at
 
-class Batches:
-    count = 0
-    class Table:
-        @staticmethod
-        def from_batches(batches):
-            Batches.count += 1
-            if Batches.count == int(sys.argv[3]):
-                print("inside", flush=True)
-                time.sleep(60)
-            return pyarrow.Table.from_batches(batches)
+read, count = Source.batches, 0
 
-module.pa = Batches
-module.ingest(sys.argv[1], DuckDBWarehouse(Path(sys.argv[2])), now=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
+def batches(self, query):
+    global count
+    for batch in read(self, query):
+        yield batch
+        count += 1
+        if count == int(sys.argv[3]):
+            print("inside", flush=True)
+            time.sleep(60)
+
+Source.batches = batches
+ingest(sys.argv[1], warehouse_at(sys.argv[2]), now=dt.datetime(2026, 3, 1, tzinfo=dt.UTC))
 """
 
 
-def test_killed_between_batches_the_next_run_gives_the_same_rows(database, warehouse, tenant):
+def test_killed_between_batches_the_next_run_gives_the_same_rows(database, warehouse, tenant, versions, live, location):
     with psycopg.connect(database.admin) as connection:
         connection.execute(
             "INSERT INTO contacts (tenant_id, custom_data)"
@@ -219,7 +197,7 @@ def test_killed_between_batches_the_next_run_gives_the_same_rows(database, wareh
         )
     for batch in (1, 2, 3):
         child = subprocess.Popen(
-            [sys.executable, "-c", INGESTS, database.etl_read, str(warehouse.path), str(batch)],
+            [sys.executable, "-c", INGESTS, database.etl_read, location(warehouse), str(batch)],
             stdout=subprocess.PIPE,
         )
         assert child.stdout is not None
@@ -230,9 +208,8 @@ def test_killed_between_batches_the_next_run_gives_the_same_rows(database, wareh
 
     ingest(database.etl_read, warehouse, now=NOW)
 
-    assert versions(warehouse) == live(database)
-    with warehouse.connect_raw() as connection:
-        horizons = connection.execute("SELECT count(*), count(DISTINCT table_name) FROM raw._horizons").fetchone()
+    assert versions(warehouse) == live()
+    horizons = warehouse.raw_query("SELECT count(*) AS n, count(DISTINCT table_name) AS d FROM raw._horizons").row(0)
     assert horizons == (len(TABLES), len(TABLES))
 
 
@@ -253,7 +230,9 @@ class TestChangedSource:
         ],
         ids=["gone", "retyped"],
     )
-    def test_a_column_gone_or_of_another_type_is_refused_by_name(self, database, warehouse, tenant, change, back, said):
+    def test_a_column_gone_or_of_another_type_is_refused_by_name(
+        self, database, warehouse, tenant, change, back, said, versions
+    ):
         with psycopg.connect(database.admin) as connection:
             connection.execute(ADD, [tenant, "{}"])
             connection.execute(f"ALTER TABLE contacts {change}")
@@ -270,13 +249,13 @@ class TestChangedSource:
         assert len(versions(warehouse)) == len(before) + 1
 
 
-def test_while_another_process_writes_the_warehouse_it_says_so(database, warehouse):
-    ingest(database.etl_read, warehouse, now=NOW)
+def test_while_another_process_writes_the_warehouse_it_says_so(database, duckdb_warehouse):
+    ingest(database.etl_read, duckdb_warehouse, now=NOW)
     holder = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            f"import duckdb; c = duckdb.connect({str(warehouse.raw_path)!r}); print(1, flush=True); input()",
+            f"import duckdb; c = duckdb.connect({str(duckdb_warehouse.raw_path)!r}); print(1, flush=True); input()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -285,6 +264,6 @@ def test_while_another_process_writes_the_warehouse_it_says_so(database, warehou
     holder.stdout.readline()
     try:
         with pytest.raises(duckdb.IOException, match="lock"):
-            ingest(database.etl_read, warehouse, now=NOW)
+            ingest(database.etl_read, duckdb_warehouse, now=NOW)
     finally:
         holder.communicate(b"\n")

@@ -1,0 +1,137 @@
+"""The operational database as ingest reads it: its tables, their columns, and which rows are final."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLES = (
+    "tenants",
+    "campaigns",
+    "contacts",
+    "consents",
+    "consent_events",
+    "conversations",
+    "messages",
+    "message_status_events",
+    "replies",
+    "orders",
+    "order_items",
+    "conversions",
+    "outbound_messages",
+    "decisions",
+    "scores",
+    "usage_records",
+)
+# What people wrote stays in the operational database; its length is what the warehouse needs of it.
+MEASURED = {("messages", "text"): "text_length", ("replies", "text"): "text_length"}
+# How a source type is kept. Types that ADBC would hand over as opaque bytes travel as text.
+KINDS = {
+    "uuid": "text",
+    "text": "text",
+    "jsonb": "text",
+    "xid8": "bigint",
+    "boolean": "boolean",
+    "integer": "integer",
+    "bigint": "bigint",
+    "double precision": "double precision",
+    "date": "date",
+    "timestamp with time zone": "timestamp with time zone",
+    "text[]": "text[]",
+}
+COLUMNS = """
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+    WHERE a.attrelid = 'public.{table}'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+      AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum
+"""
+BATCH_BYTES = 4 << 20
+
+
+class SourceSchemaChanged(Exception):
+    """A table of the operational database is no longer what the warehouse took it for; nothing was ingested. `repair`
+    holds the statements that make raw tables take it as it is now, for Warehouse.raw_execute."""
+
+    def __init__(self, message: str, repair: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.repair = tuple(repair)
+
+
+class SourceReplaced(Exception):
+    """The operational database's transactions lie behind what was ingested already: it is a restored or another one."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`name` and `kind` in raw; `selected` is what gives it in the source."""
+
+    name: str
+    kind: str
+    selected: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One snapshot of the operational database. All rows of transactions below `horizon` are in it, for good."""
+
+    connection: Any
+    horizon: int
+
+    def columns(self, table: str) -> list[Column]:
+        """What may be read of a table, in its order. Raises SourceSchemaChanged."""
+        return [_column(table, str(name), str(kind)) for name, kind in self.rows(COLUMNS.format(table=table))]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    def batches(self, query: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a SELECT, a few megabytes at a time."""
+        with self.connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            cursor.execute(query)
+            yield from cursor.fetch_record_batch()
+
+
+@contextlib.contextmanager
+def open_source(operational_url: str) -> Iterator[Source]:
+    """One snapshot and one horizon for all tables: a row and what it refers to arrive together."""
+    import adbc_driver_postgresql.dbapi
+
+    with adbc_driver_postgresql.dbapi.connect(operational_url) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        (found,) = Source(connection, 0).rows("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        yield Source(connection, int(found[0]))
+
+
+def wanted_tables(tables: Sequence[str] | None) -> tuple[str, ...]:
+    """`tables`, or all. Raises ValueError for one that is not ingested."""
+    unknown = [table for table in tables or () if table not in TABLES]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is not ingested; there are: {', '.join(TABLES)}")
+    return tuple(tables or TABLES)
+
+
+def select(table: str, columns: Sequence[Column], condition: str) -> str:
+    selected = ", ".join(f'{column.selected} AS "{column.name}"' for column in columns)
+    return f"SELECT {selected} FROM public.{table} WHERE {condition}"
+
+
+def between(since: int, horizon: int) -> str:
+    return f"changed_xid >= '{since}'::xid8 AND changed_xid < '{horizon}'::xid8"
+
+
+def _column(table: str, name: str, kind: str) -> Column:
+    if (table, name) in MEASURED:
+        return Column(MEASURED[table, name], "integer", f'length("{name}")')
+    if kind not in KINDS:
+        raise SourceSchemaChanged(f"{table}.{name} has the type {kind}, which the warehouse does not take")
+    if kind == "xid8":
+        return Column(name, "bigint", f'"{name}"::text::bigint')
+    return Column(name, KINDS[kind], f'"{name}"::text' if kind in ("uuid", "jsonb") else f'"{name}"')
