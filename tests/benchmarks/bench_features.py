@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import redis
 
 from feature_store.feature_services import FEATURE_SERVICES
 from feature_store.feature_views import FEATURE_VIEWS, contact_messaging_daily
+from feature_store.materialize import materialize
+from feature_store.online import contact_key, get_online_features
+from feature_store.online_writer import OnlineWriter
 from feature_store.retrieval import get_historical_features
 from feature_store.warehouse import DuckDBWarehouse
+from orchestration.runtime.home import Home
+from orchestration.runtime.redis import EmbeddedRedis
 from tests.benchmarks.reporting import Figure, figure, report
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -45,6 +51,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-features-") as name:
         folder = Path(name)
         figures = retrieval(folder, given.spine, given.rows, given.repeats)
+        server = EmbeddedRedis(Home(folder))
+        server.start()
+        try:
+            with redis.Redis.from_url(server.url()) as client:
+                figures += online(folder, client, server.url(), given.contacts, given.repeats)
+        finally:
+            server.stop()
     return report("features", figures, spine=given.spine, rows=given.rows, contacts=given.contacts)
 
 
@@ -83,6 +96,64 @@ def retrieval(folder: Path, spine_rows: int, rows: int, repeats: int) -> list[Fi
         figure(f"as of, {len(service.views())} views of {service.name}", whole, "s", bare),
         figure("spine rows lost", spine_rows - found.num_rows + spine_rows - known.num_rows, "rows", at_most=0),
     ]
+
+
+def online(folder: Path, client: redis.Redis, url: str, contacts: int, repeats: int) -> list[Figure]:
+    """Everybody of one tenant, five rows a contact in one view and one in the others."""
+    warehouse = DuckDBWarehouse(folder / "online.duckdb")
+    with warehouse.connect(read_only=False) as connection:
+        make_views(connection, contacts, {contact_messaging_daily.name: 5})
+    started = time.perf_counter()
+    snapshot = materialize(warehouse, url, TENANT, AT)
+    whole = time.perf_counter() - started
+    assert snapshot.contacts == contacts
+    keys = sorted(client.scan_iter(f"features:{TENANT}:contact:*", count=10_000))
+    assert len(keys) == contacts
+    rows = [value for part in parts(keys) for value in client.mget(part)]
+
+    def load() -> None:
+        with OnlineWriter(client, 8 * 86_400) as writer:
+            for part, values in zip(parts(keys), parts(rows), strict=True):
+                writer.write(part, values)
+
+    def bare_load() -> None:
+        for part, values in zip(parts(keys), parts(rows), strict=True):
+            client.mset(dict(zip(part, values, strict=True)))
+
+    loaded, bare_loaded, _, _ = side_by_side(load, bare_load, min(repeats, 3))
+    figures = [
+        figure(f"load {contacts:,} rows with expiry", loaded, "s", bare_loaded, at_most=2),
+        figure(f"materialize {contacts:,} contacts, read and load", whole, "s", bare_loaded),
+    ]
+    ids = [key.decode().rsplit(":", 1)[1] for key in keys[:: max(1, contacts // 10_000)]]
+    service = FEATURE_SERVICES["churn_v1"]
+    for count in (1, 100):
+        groups = [ids[start : start + count] for start in range(0, len(ids) - count + 1, count)][:1_000]
+        packed = [[contact_key(TENANT, contact) for contact in group] for group in groups]
+        asked = [lambda group=group: get_online_features(client, TENANT, group, service) for group in groups]
+        bare = [
+            (lambda names=names: client.get(names[0])) if count == 1 else (lambda names=names: client.mget(names))
+            for names in packed
+        ]
+        got, bare_got = alternately(asked, bare, 20 if count == 1 else 5)
+        figures.append(figure(f"get {count}", got * 1e6, "us", bare_got * 1e6, at_most=2))
+    return figures
+
+
+def parts(values: list[Any], size: int = 10_000) -> list[list[Any]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def alternately(ours: list[Callable[[], Any]], theirs: list[Callable[[], Any]], rounds: int) -> tuple[float, float]:
+    """Medians of seconds a call, over every call of every round."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for pair in zip(ours, theirs, strict=True):
+            for side, call in enumerate(pair):
+                started = time.perf_counter()
+                call()
+                spent[side].append(time.perf_counter() - started)
+    return statistics.median(spent[0]), statistics.median(spent[1])
 
 
 def make_views(connection: Any, contacts: int, days: dict[str, int]) -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import psycopg
 import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
@@ -21,62 +17,27 @@ from feature_store.feature_view import FeatureView
 from feature_store.feature_views import FEATURE_VIEWS, NUMBERS
 from feature_store.on_demand import ON_DEMAND
 from feature_store.retrieval import InvalidSpine, get_historical_features
-from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse
-from orchestration.runtime.postgres import EmbeddedPostgres
+from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse
+from tests.feature_store.stores import Store, empty_store, scratch_database
 
 EVERYTHING = FeatureService("everything", NUMBERS, tuple(ON_DEMAND))
-TYPES = {"float32": "double precision", "timestamp": "timestamptz", "json": "varchar"}
 AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 SECOND = dt.timedelta(seconds=1)
 
 
-@dataclass(frozen=True)
-class Store:
-    """A warehouse of empty views that a test writes into as dbt would."""
-
-    warehouse: Warehouse
-
-    def write(self, statements: Sequence[str], row: Sequence[Any] | None = None) -> None:
-        """The statements, each with the parameters of `row` if given, `?` marking each."""
-        if isinstance(self.warehouse, DuckDBWarehouse):
-            with self.warehouse.connect(read_only=False) as connection:
-                for statement in statements:
-                    connection.execute(statement, row)
-        else:
-            assert isinstance(self.warehouse, PostgresWarehouse)
-            with psycopg.connect(self.warehouse.url) as connection:
-                for statement in statements:
-                    connection.execute(statement.replace("?", "%s"), row)
-
-
 @pytest.fixture(scope="module")
-def empty_database(home) -> Iterator[str]:
-    server = EmbeddedPostgres(home)
-    name = f"test_retrieval_{os.getpid()}"
-    with psycopg.connect(server.url("postgres", "postgres_admin", "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield server.url("postgres", "postgres_admin", name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def database(home) -> Iterator[str]:
+    with scratch_database(home, "test_retrieval") as url:
+        yield url
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Empty views, and the tenants t1 and t2."""
     if request.param == "duckdb":
-        store = Store(DuckDBWarehouse(tmp_path / "warehouse.duckdb"))
-    else:
-        store = Store(PostgresWarehouse(request.getfixturevalue("empty_database")))
-        store.write(["DROP SCHEMA IF EXISTS features CASCADE", "DROP SCHEMA IF EXISTS marts CASCADE"])
-    tables = [
-        f"CREATE TABLE {view.source.table} (tenant_id varchar, contact_id varchar, event_timestamp timestamptz,"
-        f" created_timestamp timestamptz, {', '.join(f'{f.name} {TYPES[f.dtype]}' for f in view.features)})"
-        for view in FEATURE_VIEWS
-    ]
-    tenants = "CREATE TABLE marts.dim_tenants (tenant_id varchar, timezone varchar)"
-    added = "INSERT INTO marts.dim_tenants VALUES ('t1', 'UTC'), ('t2', 'UTC')"
-    store.write(["CREATE SCHEMA features", "CREATE SCHEMA marts", tenants, added, *tables])
-    return store
+        return empty_store(DuckDBWarehouse(tmp_path / "warehouse.duckdb"))
+    return empty_store(PostgresWarehouse(request.getfixturevalue("database")))
 
 
 def plant(
