@@ -1,69 +1,160 @@
 {#-
     Sparse daily snapshots of one view: a row per tenant, contact and day on which one of its numbers changes.
 
-    `events`: a relation with tenant_id, contact_id, measure, value, occurred_at, visible_day and anchor_day. An event
-    enters a window of w days at `visible_day` (the first midnight after it was known) and leaves it at
-    anchor_day + w + 1; an event known only after that never enters. Sums of what enters and leaves, cumulated, are the
-    windows: linear in events, and a late event is in no snapshot from before it was known.
+    `branches`: where its events come from: [{'from': relation, 'at': column, 'known': column, 'values': {measure: SQL}}],
+    with 'anchor' (what windows are counted from: the column `at` unless named) and 'where'. An event enters a window of
+    w days the first midnight after it happened and was known, and leaves it w + 1 days after its anchor's; one known only
+    after that never enters. Sums of what enters and leaves, cumulated, are the windows: linear in events, and a late
+    event is in no snapshot from before it was known.
 
-    `sums`: [{'name', 'measure', 'days'}], days 0 = ever. `lasts`: [{'name', 'measure'}], the newest occurred_at so far.
+    `sums`: [{'name', 'measure', 'days'}], days 0 = ever. `lasts`: [{'name', 'measure'}], the newest `at` so far.
+
+    On a second run the contacts anything changed about are built whole. Of the others only the days since are added, for
+    those with an event entering or leaving a window on them: what came before is carried as one sum.
 -#}
-{% macro rolling_features(events, sums, lasts=[]) %}
+{% macro rolling_features(branches, sums, lasts=[]) %}
+{%- set windows = sums | map(attribute='days') | select('gt', 0) | unique | sort | list -%}
 {%- set measures = (sums + lasts) | map(attribute='measure') | unique | list -%}
-{%- set windows = sums | map(attribute='days') | select('gt', 0) | unique | list -%}
-with events as (
-    select tenant_id, contact_id, measure, value, occurred_at, visible_day, anchor_day
-    from {{ events }}
-    where measure in ({% for measure in measures %}'{{ measure }}'{{ ', ' if not loop.last }}{% endfor %})
+{%- set built = built_up_to() -%}
+with branches as (
+    {%- for branch in branches %}
+    select
+        tenant_id,
+        contact_id,
+        {{ branch.at }} as occurred_at,
+        {{ day_index('greatest(' ~ branch.at ~ ', ' ~ branch.known ~ ')') }} + 1 as visible_day,
+        {{ day_index(branch.anchor or branch.at) }} as anchor_day,
+        {%- for measure in measures %}
+        {{ branch['values'].get(measure, 0) }} as {{ measure }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ branch['from'] }}
+    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}
+    {{- ' union all' if not loop.last }}
+    {%- endfor %}
 ),
-windows as (
+{%- if built is not none %}
+changed as (
+    select distinct tenant_id, contact_id, true as is_changed
+    from {{ ref('int_contacts__changed') }}
+    where changed_load > {{ built.load }}
+),
+moved as (
+    select tenant_id, contact_id, true as is_changed from changed
+    union all
+    select distinct tenant_id, contact_id, false
+    from branches
+    where (
+        visible_day between {{ built.day + 1 }} and {{ built.last_day }}
+        {%- for days in windows %}
+        or anchor_day between {{ built.day - days }} and {{ built.last_day - days - 1 }}
+        {%- endfor %}
+    ) and (tenant_id, contact_id) not in (select tenant_id, contact_id from changed)
+),
+events as (
+    select branches.*, moved.is_changed
+    from branches
+    inner join moved on moved.tenant_id = branches.tenant_id and moved.contact_id = branches.contact_id
+),
+{%- else %}
+events as (
+    select * from branches
+),
+{%- endif %}
+steps as (
+    select 0 as days
     {%- for days in windows %}
-    select {{ days }} as days{{ ' union all' if not loop.last }}
+    union all
+    select {{ days }}
     {%- endfor %}
 ),
 changes as (
-    select tenant_id, contact_id, measure, visible_day as day, 0 as days, value, occurred_at
+    select
+        tenant_id,
+        contact_id,
+        case when steps.days = 0 then visible_day else anchor_day + steps.days + 1 end as day,
+        {%- if built is not none %}
+        is_changed,
+        {%- endif %}
+        {%- for sum in sums %}
+        {%- if sum.days %}
+        case
+            when steps.days = {{ sum.days }} then -{{ sum.measure }}
+            when steps.days = 0 and visible_day <= anchor_day + {{ sum.days }} then {{ sum.measure }}
+            else 0
+        end as {{ sum.name }},
+        {%- else %}
+        case when steps.days = 0 then {{ sum.measure }} else 0 end as {{ sum.name }},
+        {%- endif %}
+        {%- endfor %}
+        {%- for last in lasts %}
+        case when steps.days = 0 and {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
+        {%- endfor %}
+        steps.days
     from events
-    union all
-    select events.tenant_id, events.contact_id, events.measure, events.visible_day, windows.days, events.value, null
-    from events
-    inner join windows on events.visible_day <= events.anchor_day + windows.days
-    union all
-    select events.tenant_id, events.contact_id, events.measure, events.anchor_day + windows.days + 1, windows.days,
-        -events.value, null
-    from events
-    inner join windows on events.visible_day <= events.anchor_day + windows.days
+    cross join steps
+    where steps.days = 0
+        {%- for days in windows %}
+        or (steps.days = {{ days }} and visible_day <= anchor_day + {{ days }} and (
+            {%- for sum in sums if sum.days == days -%}
+            {{ sum.measure }} <> 0{{ ' or ' if not loop.last }}
+            {%- endfor -%}
+        ))
+        {%- endfor %}
 ),
 daily as (
     select
         tenant_id,
         contact_id,
+        {%- if built is none %}
         day,
+        {%- else %}
+        is_changed,
+        case when is_changed then day else greatest(day, {{ built.day }}) end as day,
+        {%- endif %}
         {%- for sum in sums %}
-        sum(case when measure = '{{ sum.measure }}' and days = {{ sum.days }} then value else 0 end) as {{ sum.name }},
+        cast(sum({{ sum.name }}) as bigint) as {{ sum.name }},
         {%- endfor %}
         {%- for last in lasts %}
-        max(case when measure = '{{ last.measure }}' and days = 0 then occurred_at end) as {{ last.name }},
+        max({{ last.name }}) as {{ last.name }},
         {%- endfor %}
         count(*) as change_count
     from changes
-    where day <= {{ day_index(as_of()) }}
-    group by tenant_id, contact_id, day
+    where day <= {{ built.last_day if built is not none else day_index(as_of()) }}
+    group by tenant_id, contact_id,
+        {%- if built is none %} day {%- else %} is_changed, case when is_changed then day else greatest(day, {{ built.day }}) end {%- endif %}
 ),
-snapshots as (
+cumulated as (
     select
         tenant_id,
         contact_id,
-        day,
         {%- for sum in sums %}
         cast(sum({{ sum.name }}) over until_day as bigint) as {{ sum.name }},
         {%- endfor %}
         {%- for last in lasts %}
         max({{ last.name }}) over until_day as {{ last.name }},
         {%- endfor %}
-        {{ midnight('day') }} as event_timestamp,
-        {{ midnight('day') }} as created_timestamp
+        {%- if built is not none %}
+        is_changed,
+        {%- endif %}
+        day
     from daily
     window until_day as (partition by tenant_id, contact_id order by day rows between unbounded preceding and current row)
+),
+snapshots as (
+    select *, {{ midnight('day') }} as event_timestamp, {{ midnight('day') }} as created_timestamp
+    from cumulated
+    {%- if built is not none %}
+    where is_changed or day > {{ built.day }}
+    {%- endif %}
 )
 {% endmacro %}
+
+{#- Days a build as of a later moment left, when the moment went back. -#}
+{% macro forget_days_to_come() -%}
+    {%- if execute and is_incremental() -%}
+    {%- set built = built_up_to() -%}
+    {%- if built is not none and built.last_day < built.day -%}
+    delete from {{ this }} where event_timestamp > {{ as_of() }}
+    {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,8 +1,8 @@
 -- Nobody who opted out is messaged: no marketing accepted while the person's newest consent then was an opt-out.
 with sent as (
     select tenant_id, outbound_message_id, contact_id, accepted_at
-    from {{ ref('stg_operational__outbound_messages') }}
-    where accepted_at is not null and purpose = 'marketing'
+    from {{ ref('stg_operational__outbound_messages') }} as outbox
+    where accepted_at is not null and purpose = 'marketing' and {{ contact_is_rebuilt('outbox', model='fct_sends') }}
 ),
 history as (
     select
@@ -18,6 +18,6 @@ history as (
         and events.contact_id = sent.contact_id
         and events.purpose = 'marketing'
         -- Known before the send started: what arrives during the one round trip is the promise's five seconds.
-        and events.known_at < sent.accepted_at - interval '5 seconds'
+        and events.known_at < {{ seconds_after('sent.accepted_at', -5) }}
 )
 select tenant_id, outbound_message_id from history where recency = 1 and status = 'opted_out'

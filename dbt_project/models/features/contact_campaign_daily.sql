@@ -1,5 +1,16 @@
+{{ incremental_by_contact(also=["{{ forget_days_to_come() }}"]) }}
 {{ rolling_features(
-    ref('int_contacts__events_counted'),
+    branches=[
+        {'from': ref('int_messaging__sends_settled'), 'at': 'sent_at', 'known': 'known_at', 'values': {'campaign_sent': 1}},
+        {'from': ref('int_messaging__sends_settled'), 'at': 'read_at', 'known': 'read_known_at',
+            'values': {'campaign_read': 1}},
+        {'from': ref('int_messaging__sends_settled'), 'at': 'read_at', 'known': 'read_known_at', 'anchor': 'sent_at',
+            'values': {'campaign_sent_and_read': 1}},
+        {'from': ref('int_messaging__sends_settled'), 'at': 'first_seen_conversion_at',
+            'known': 'first_seen_conversion_known_at', 'values': {'campaign_converted': 1}},
+        {'from': ref('int_messaging__sends_settled'), 'at': 'first_seen_conversion_at',
+            'known': 'first_seen_conversion_known_at', 'anchor': 'sent_at', 'values': {'campaign_sent_and_converted': 1}},
+    ],
     sums=[
         {'name': 'campaign_sent_30d', 'measure': 'campaign_sent', 'days': 30},
         {'name': 'campaign_sent_90d', 'measure': 'campaign_sent', 'days': 90},

@@ -1,5 +1,16 @@
+{{ incremental_by_contact(also=["{{ forget_days_to_come() }}"]) }}
+{%- set read_delay = 'case when read_at >= sent_at then ' ~ micros_between('sent_at', 'read_at') ~ ' else 0 end' -%}
 {{ rolling_features(
-    ref('int_contacts__events_counted'),
+    branches=[
+        {'from': ref('int_messaging__messages'), 'where': "direction = 'outbound'", 'at': 'sent_at', 'known': 'known_at',
+            'values': {'sent': 1}},
+        {'from': ref('int_messaging__messages'), 'where': "direction = 'outbound'", 'at': 'delivered_at',
+            'known': 'delivered_known_at', 'values': {'delivered': 1}},
+        {'from': ref('int_messaging__messages'), 'where': "direction = 'outbound'", 'at': 'read_at',
+            'known': 'read_known_at', 'values': {'read': 1, 'read_delay_micros': read_delay}},
+        {'from': ref('int_messaging__messages'), 'where': "direction = 'outbound'", 'at': 'read_at',
+            'known': 'read_known_at', 'anchor': 'sent_at', 'values': {'sent_and_read': 1}},
+    ],
     sums=[
         {'name': 'sent_7d', 'measure': 'sent', 'days': 7},
         {'name': 'sent_30d', 'measure': 'sent', 'days': 30},
@@ -12,7 +23,7 @@
         {'name': 'sent_and_read_90d', 'measure': 'sent_and_read', 'days': 90},
         {'name': 'sent_total', 'measure': 'sent', 'days': 0},
         {'name': 'read_total', 'measure': 'read', 'days': 0},
-        {'name': 'read_delay_seconds_90d', 'measure': 'read_delay_seconds', 'days': 90},
+        {'name': 'read_delay_micros_90d', 'measure': 'read_delay_micros', 'days': 90},
     ],
     lasts=[{'name': 'last_sent_at', 'measure': 'sent'}, {'name': 'last_read_at', 'measure': 'read'}]
 ) }}
@@ -32,7 +43,7 @@ select
     cast(sent_and_read_90d as double precision) / nullif(sent_90d, 0) as read_rate_90d,
     sent_total,
     read_total,
-    cast(read_delay_seconds_90d as double precision) / nullif(read_90d, 0) as read_delay_seconds_mean_90d,
+    cast(read_delay_micros_90d as double precision) / nullif(read_90d * 1000000, 0) as read_delay_seconds_mean_90d,
     last_sent_at,
     last_read_at
 from snapshots

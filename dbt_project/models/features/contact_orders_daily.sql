@@ -1,14 +1,18 @@
+{{ incremental_by_contact(also=["{{ forget_days_to_come() }}"]) }}
 {{ rolling_features(
-    ref('int_contacts__events_counted'),
+    branches=[
+        {'from': ref('stg_operational__orders'), 'at': 'ordered_at', 'known': 'known_at',
+            'values': {'orders': 1, 'order_cents': 'total_cents'}},
+    ],
     sums=[
-        {'name': 'orders_30d', 'measure': 'order', 'days': 30},
-        {'name': 'orders_90d', 'measure': 'order', 'days': 90},
-        {'name': 'orders_total', 'measure': 'order', 'days': 0},
+        {'name': 'orders_30d', 'measure': 'orders', 'days': 30},
+        {'name': 'orders_90d', 'measure': 'orders', 'days': 90},
+        {'name': 'orders_total', 'measure': 'orders', 'days': 0},
         {'name': 'revenue_cents_30d', 'measure': 'order_cents', 'days': 30},
         {'name': 'revenue_cents_90d', 'measure': 'order_cents', 'days': 90},
         {'name': 'revenue_cents_total', 'measure': 'order_cents', 'days': 0},
     ],
-    lasts=[{'name': 'last_order_at', 'measure': 'order'}]
+    lasts=[{'name': 'last_order_at', 'measure': 'orders'}]
 ) }}
 select
     tenant_id,

@@ -1,21 +1,34 @@
+{{ incremental_by_contact() }}
 -- Each version of a contact's own facts. What arrived with the contact holds since the contact was known, and so does what
 -- a replayed history declared; a fact written later holds since it was written, even when ingest first came after that.
-with versions as (
+with contacts as (
     select
-        cast(contacts.tenant_id as varchar) as tenant_id,
-        cast(contacts.id as varchar) as contact_id,
+        cast(tenant_id as text) as tenant_id,
+        cast(id as text) as contact_id,
+        known_at,
+        created_at,
+        updated_at,
+        custom_data,
+        changed_xid,
+        _load_id as load_id
+    from {{ source('operational', 'contacts') }}
+),
+versions as (
+    select
+        contacts.tenant_id,
+        contacts.contact_id,
         contacts.known_at,
         contacts.updated_at,
         contacts.updated_at <= contacts.created_at
-            or contacts.known_at <= coalesce(tenants.backfilled_until, contacts.known_at - interval '1 second')
+            or contacts.known_at <= coalesce(tenants.backfilled_until, {{ seconds_after('contacts.known_at', -1) }})
             as is_as_it_arrived,
         contacts.custom_data as contact_attributes,
         row_number() over (
-            partition by contacts.tenant_id, contacts.id order by contacts.changed_xid, contacts.created_timestamp
+            partition by contacts.tenant_id, contacts.contact_id order by contacts.changed_xid, contacts.load_id
         ) as version
-    from {{ source('operational', 'contacts') }} as contacts
-    inner join {{ ref('stg_operational__tenants') }} as tenants
-        on tenants.tenant_id = cast(contacts.tenant_id as varchar)
+    from contacts
+    inner join {{ ref('stg_operational__tenants') }} as tenants on tenants.tenant_id = contacts.tenant_id
+    where {{ contact_is_rebuilt('contacts') }}
 ),
 timed as (
     select

@@ -1,5 +1,14 @@
+{{ incremental_by_contact(also=["{{ forget_days_to_come() }}"]) }}
 {{ rolling_features(
-    ref('int_contacts__events_counted'),
+    branches=[
+        {'from': ref('int_messaging__messages'), 'where': "direction = 'inbound'", 'at': 'sent_at', 'known': 'known_at',
+            'values': {'inbound': 1}},
+        {'from': ref('stg_operational__replies'), 'at': 'replied_at', 'known': 'known_at', 'values': {
+            'reply': 1,
+            'reply_with_text': 'case when text_length is null then 0 else 1 end',
+            'reply_length': 'coalesce(text_length, 0)',
+        }},
+    ],
     sums=[
         {'name': 'inbound_7d', 'measure': 'inbound', 'days': 7},
         {'name': 'inbound_30d', 'measure': 'inbound', 'days': 30},

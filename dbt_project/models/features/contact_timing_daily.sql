@@ -1,5 +1,14 @@
+{{ incremental_by_contact(also=["{{ forget_days_to_come() }}"]) }}
 {{ rolling_features(
-    ref('int_contacts__events_counted'),
+    branches=[
+        {'from': ref('int_contacts__signs'), 'at': 'occurred_at', 'known': 'known_at', 'values': {
+            'active_night': 'case when local_hour < 6 then 1 else 0 end',
+            'active_morning': 'case when local_hour >= 6 and local_hour < 12 then 1 else 0 end',
+            'active_afternoon': 'case when local_hour >= 12 and local_hour < 18 then 1 else 0 end',
+            'active_evening': 'case when local_hour >= 18 then 1 else 0 end',
+            'active_weekend': 'case when local_weekday >= 6 then 1 else 0 end',
+        }},
+    ],
     sums=[
         {'name': 'active_morning_90d', 'measure': 'active_morning', 'days': 90},
         {'name': 'active_afternoon_90d', 'measure': 'active_afternoon', 'days': 90},

@@ -1,3 +1,4 @@
+{{ incremental_by_contact() }}
 select
     tenant_id,
     decision_id,
@@ -14,4 +15,5 @@ select
     score,
     assignment_probability,
     decided_at
-from {{ ref('stg_operational__decisions') }}
+from {{ ref('stg_operational__decisions') }} as decisions
+where {{ contact_is_rebuilt('decisions') }}

@@ -1,3 +1,4 @@
+{{ incremental_by_contact() }}
 select
     tenant_id,
     message_id,
@@ -12,4 +13,5 @@ select
     conversion_value_cents,
     opted_out_at,
     attribution_ends_at
-from {{ ref('int_messaging__sends_settled') }}
+from {{ ref('int_messaging__sends_settled') }} as sends
+where {{ contact_is_rebuilt('sends') }}

@@ -1,87 +1,112 @@
--- Orders are counted for everyone by the group chance gave them, sent to or not, within the campaign's window from the
--- decision on: what the gate refused later stays in its group, or the groups would no longer be alike.
-with assigned as (
+with counted as (
     select
         tenant_id,
         campaign_id,
-        contact_id,
-        max(case when outcome = 'hold_out' then 1 else 0 end) as is_held_out,
-        max(case when outcome = 'suppress' then 1 else 0 end) as is_suppressed,
-        max(case when outcome = 'send' then 1 else 0 end) as is_treated,
-        min(decided_at) as decided_at
-    from {{ ref('fct_decisions') }}
-    where campaign_id is not null
-    group by tenant_id, campaign_id, contact_id
-),
-ordered as (
-    select
-        assigned.tenant_id,
-        assigned.campaign_id,
-        assigned.contact_id,
-        count(*) as order_count,
-        cast(sum(orders.total_cents) as bigint) as revenue_cents
-    from assigned
-    inner join {{ ref('dim_campaigns') }} as campaigns
-        on campaigns.tenant_id = assigned.tenant_id and campaigns.campaign_id = assigned.campaign_id
-    inner join {{ ref('fct_orders') }} as orders
-        on orders.tenant_id = assigned.tenant_id
-        and orders.contact_id = assigned.contact_id
-        and orders.ordered_at >= assigned.decided_at
-        and orders.ordered_at < assigned.decided_at + campaigns.attribution_seconds * interval '1 second'
-        and orders.status <> 'cancelled'
-    group by assigned.tenant_id, assigned.campaign_id, assigned.contact_id
-),
-people as (
-    select
-        assigned.tenant_id,
-        assigned.campaign_id,
-        sum(assigned.is_held_out) as held_out,
-        sum(assigned.is_suppressed) as suppressed,
-        sum(assigned.is_treated) as treated,
-        sum(case when assigned.is_treated = 1 and ordered.order_count > 0 then 1 else 0 end) as treated_ordered,
-        sum(case when assigned.is_held_out = 1 and ordered.order_count > 0 then 1 else 0 end) as held_out_ordered,
-        sum(case when assigned.is_treated = 1 then coalesce(ordered.revenue_cents, 0) else 0 end) as treated_revenue_cents,
-        sum(case when assigned.is_held_out = 1 then coalesce(ordered.revenue_cents, 0) else 0 end) as held_out_revenue_cents
-    from assigned
-    left join ordered
-        on ordered.tenant_id = assigned.tenant_id
-        and ordered.campaign_id = assigned.campaign_id
-        and ordered.contact_id = assigned.contact_id
-    group by assigned.tenant_id, assigned.campaign_id
-),
-sends as (
-    select
-        tenant_id,
-        campaign_id,
-        count(*) as sent,
-        count(delivered_at) as delivered,
-        count(read_at) as read,
-        count(replied_at) as replied,
-        count(opted_out_at) as opted_out,
-        count(converted_at) as converted,
-        count(failed_at) as failed
-    from {{ ref('fct_sends') }}
+        cast(sum(case when assignment in ('treated', 'held_out') then 1 else 0 end) as bigint) as eligible,
+        cast(sum(case when assignment = 'held_out' then 1 else 0 end) as bigint) as held_out,
+        cast(sum(case when is_suppressed then 1 else 0 end) as bigint) as suppressed,
+        cast(sum(case when assignment = 'treated' then 1 else 0 end) as bigint) as treated,
+        cast(sum(sent) as bigint) as sent,
+        cast(sum(delivered) as bigint) as delivered,
+        cast(sum(read) as bigint) as read,
+        cast(sum(replied) as bigint) as replied,
+        cast(sum(opted_out) as bigint) as opted_out,
+        cast(sum(converted) as bigint) as converted,
+        cast(sum(failed) as bigint) as failed,
+        cast(sum(attributed_revenue_cents) as bigint) as attributed_revenue_cents,
+        cast(sum(case when assignment = 'treated' and orders_in_window > 0 then 1 else 0 end) as bigint) as treated_ordered,
+        cast(sum(case when assignment = 'held_out' and orders_in_window > 0 then 1 else 0 end) as bigint)
+            as held_out_ordered,
+        cast(sum(case when assignment = 'treated' then revenue_in_window_cents else 0 end) as bigint)
+            as treated_revenue_cents,
+        cast(sum(case when assignment = 'held_out' then revenue_in_window_cents else 0 end) as bigint)
+            as held_out_revenue_cents,
+        min(first_sent_at) as first_sent_at,
+        max(last_sent_at) as last_sent_at
+    from {{ ref('fct_campaign_contacts') }}
     group by tenant_id, campaign_id
+),
+currencies as (
+    select
+        tenant_id,
+        attributed_campaign_id as campaign_id,
+        case when count(distinct currency) = 1 then min(currency) end as currency,
+        count(distinct currency) as currency_count
+    from {{ ref('fct_orders') }}
+    where attributed_campaign_id is not null and status <> 'cancelled'
+    group by tenant_id, attributed_campaign_id
+),
+known as (
+    select
+        campaigns.tenant_id,
+        campaigns.campaign_id,
+        campaigns.name,
+        campaigns.type,
+        campaigns.status,
+        tenants.timezone,
+        coalesce(counted.eligible, 0) as eligible,
+        coalesce(counted.held_out, 0) as held_out,
+        coalesce(counted.suppressed, 0) as suppressed,
+        coalesce(counted.treated, 0) as treated,
+        coalesce(counted.sent, 0) as sent,
+        coalesce(counted.delivered, 0) as delivered,
+        coalesce(counted.read, 0) as read,
+        coalesce(counted.replied, 0) as replied,
+        coalesce(counted.opted_out, 0) as opted_out,
+        coalesce(counted.converted, 0) as converted,
+        coalesce(counted.failed, 0) as failed,
+        coalesce(counted.treated_ordered, 0) as treated_ordered,
+        coalesce(counted.held_out_ordered, 0) as held_out_ordered,
+        coalesce(counted.treated_revenue_cents, 0) as treated_revenue_cents,
+        coalesce(counted.held_out_revenue_cents, 0) as held_out_revenue_cents,
+        coalesce(counted.attributed_revenue_cents, 0) as attributed_revenue_cents,
+        counted.first_sent_at,
+        counted.last_sent_at,
+        currencies.currency,
+        coalesce(currencies.currency_count, 0) as currency_count,
+        {{ cost_cents('coalesce(counted.sent, 0)', 'tenants.message_cost_cents') }} as cost_cents
+    from {{ ref('dim_campaigns') }} as campaigns
+    inner join {{ ref('dim_tenants') }} as tenants on tenants.tenant_id = campaigns.tenant_id
+    left join counted on counted.tenant_id = campaigns.tenant_id and counted.campaign_id = campaigns.campaign_id
+    left join currencies on currencies.tenant_id = campaigns.tenant_id and currencies.campaign_id = campaigns.campaign_id
 )
 select
-    campaigns.tenant_id,
-    campaigns.campaign_id,
-    campaigns.name,
-    cast(coalesce(people.treated, 0) + coalesce(people.held_out, 0) as bigint) as eligible,
-    cast(coalesce(people.held_out, 0) as bigint) as held_out,
-    cast(coalesce(people.suppressed, 0) as bigint) as suppressed,
-    cast(coalesce(people.treated, 0) as bigint) as treated,
-    cast(coalesce(sends.sent, 0) as bigint) as sent,
-    cast(coalesce(sends.delivered, 0) as bigint) as delivered,
-    cast(coalesce(sends.read, 0) as bigint) as read,
-    cast(coalesce(sends.replied, 0) as bigint) as replied,
-    cast(coalesce(sends.opted_out, 0) as bigint) as opted_out,
-    cast(coalesce(sends.converted, 0) as bigint) as converted,
-    cast(coalesce(sends.failed, 0) as bigint) as failed,
-    cast(coalesce(people.treated_ordered, 0) as bigint) as treated_ordered,
-    cast(coalesce(people.held_out_ordered, 0) as bigint) as held_out_ordered,
-    cast(coalesce(people.treated_revenue_cents, 0) as bigint) as treated_revenue_cents,
-    cast(coalesce(people.held_out_revenue_cents, 0) as bigint) as held_out_revenue_cents
-from {{ ref('dim_campaigns') }} as campaigns
-left join people on people.tenant_id = campaigns.tenant_id and people.campaign_id = campaigns.campaign_id
-left join sends on sends.tenant_id = campaigns.tenant_id and sends.campaign_id = campaigns.campaign_id
+    tenant_id,
+    campaign_id,
+    name,
+    type,
+    status,
+    eligible,
+    held_out,
+    suppressed,
+    treated,
+    sent,
+    delivered,
+    read,
+    replied,
+    opted_out,
+    converted,
+    failed,
+    treated_ordered,
+    held_out_ordered,
+    treated_revenue_cents,
+    held_out_revenue_cents,
+    attributed_revenue_cents,
+    -- What treated people ordered beyond what as many of the control group did.
+    case when held_out > 0 then
+        treated_revenue_cents
+        - cast(floor(cast(held_out_revenue_cents as double precision) * treated / held_out) as bigint)
+    end as incremental_revenue_cents,
+    currency,
+    cost_cents,
+    {{ delivery_rate() }} as delivery_rate,
+    {{ read_rate() }} as read_rate,
+    {{ response_rate() }} as response_rate,
+    {{ conversion_rate() }} as conversion_rate,
+    -- Cents of several currencies have no sum to set against a cost.
+    case when currency_count <= 1 then {{ roi('attributed_revenue_cents', 'cost_cents') }} end as roi,
+    first_sent_at,
+    last_sent_at,
+    cast({{ local_time('first_sent_at', 'timezone') }} as date) as first_sent_date,
+    cast({{ local_time('last_sent_at', 'timezone') }} as date) as last_sent_date
+from known

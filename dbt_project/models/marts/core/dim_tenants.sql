@@ -1,1 +1,1 @@
-select tenant_id, slug, timezone from {{ ref('stg_operational__tenants') }}
+select tenant_id, slug, timezone, message_cost_cents from {{ ref('stg_operational__tenants') }}

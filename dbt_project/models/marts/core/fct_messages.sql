@@ -1,12 +1,9 @@
-with statuses as (
-    select
-        tenant_id,
-        message_id,
-        min(case when status = 'delivered' then occurred_at end) as delivered_at,
-        min(case when status = 'read' then occurred_at end) as read_at,
-        min(case when status = 'failed' then occurred_at end) as failed_at
-    from {{ ref('stg_operational__message_status_events') }}
-    group by tenant_id, message_id
+{{ incremental_by_contact() }}
+with first_replies as (
+    select tenant_id, contact_id, in_reply_to_id, min(replied_at) as replied_at
+    from {{ ref('stg_operational__replies') }} as replies
+    where in_reply_to_id is not null and {{ contact_is_rebuilt('replies') }}
+    group by tenant_id, contact_id, in_reply_to_id
 )
 select
     messages.tenant_id,
@@ -19,10 +16,15 @@ select
     messages.text_length,
     messages.status,
     messages.sent_at,
-    statuses.delivered_at,
-    statuses.read_at,
-    statuses.failed_at,
+    messages.delivered_at,
+    messages.read_at,
+    messages.failed_at,
+    first_replies.replied_at,
     messages.provider_id,
     messages.known_at
-from {{ ref('stg_operational__messages') }} as messages
-left join statuses on statuses.tenant_id = messages.tenant_id and statuses.message_id = messages.message_id
+from {{ ref('int_messaging__messages') }} as messages
+left join first_replies
+    on first_replies.tenant_id = messages.tenant_id
+    and first_replies.contact_id = messages.contact_id
+    and first_replies.in_reply_to_id = messages.message_id
+where {{ contact_is_rebuilt('messages') }}

@@ -1,10 +1,11 @@
+{{ incremental_by_row('campaigns', 'campaign_id') }}
 with source as (
     {{ newest('campaigns') }}
 ),
 renamed as (
     select
-        cast(tenant_id as varchar) as tenant_id,
-        cast(id as varchar) as campaign_id,
+        cast(tenant_id as text) as tenant_id,
+        cast(id as text) as campaign_id,
         name,
         type,
         status,
@@ -16,10 +17,11 @@ renamed as (
         holdout_rate,
         start_date as started_at,
         end_date as ended_at,
-        cast(segment_id as varchar) as segment_id,
+        cast(segment_id as text) as segment_id,
         external_id,
         known_at,
-        created_at
+        created_at,
+        _load_id as load_id
     from source
 )
 select * from renamed

@@ -1,10 +1,11 @@
+{{ incremental_by_row('contacts', 'contact_id') }}
 with source as (
     {{ newest('contacts') }}
 ),
 renamed as (
     select
-        cast(tenant_id as varchar) as tenant_id,
-        cast(id as varchar) as contact_id,
+        cast(tenant_id as text) as tenant_id,
+        cast(id as text) as contact_id,
         language,
         timezone,
         custom_data,
@@ -13,7 +14,8 @@ renamed as (
         status,
         known_at as first_known_at,
         created_at,
-        updated_at
+        updated_at,
+        _load_id as load_id
     from source
 )
 select * from renamed

@@ -1,13 +1,14 @@
+{{ incremental_by_row('decisions', 'decision_id') }}
 with source as (
     {{ newest('decisions') }}
 ),
 renamed as (
     select
-        cast(tenant_id as varchar) as tenant_id,
-        cast(id as varchar) as decision_id,
-        cast(campaign_id as varchar) as campaign_id,
-        cast(contact_id as varchar) as contact_id,
-        cast(outbound_message_id as varchar) as outbound_message_id,
+        cast(tenant_id as text) as tenant_id,
+        cast(id as text) as decision_id,
+        cast(campaign_id as text) as campaign_id,
+        cast(contact_id as text) as contact_id,
+        cast(outbound_message_id as text) as outbound_message_id,
         stage,
         outcome,
         reason,
@@ -17,7 +18,8 @@ renamed as (
         model_version,
         score,
         assignment_probability,
-        decided_at
+        decided_at,
+        _load_id as load_id
     from source
 )
 select * from renamed
