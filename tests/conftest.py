@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,17 +32,19 @@ def _no_ambient_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A RAPPORT_HOME of the test run's own, with PostgreSQL and Redis running in it (its path has a space)."""
-    path = tmp_path_factory.mktemp("rapport home")
-    for folder in (path, *path.parents[:2]):
-        folder.chmod(0o755)
-    home = Home(path)
-    EmbeddedPostgres(home).start()
-    EmbeddedRedis(home).start()
-    yield home
-    EmbeddedRedis(home).stop()
-    EmbeddedPostgres(home).stop()
+def home() -> Iterator[Home]:
+    """A RAPPORT_HOME of the test run's own, with PostgreSQL and Redis running in it (its path has a space).
+
+    Not below pytest's folder: every run that starts closes that to others, and PostgreSQL may run as another user.
+    """
+    with tempfile.TemporaryDirectory(prefix="rapport home ", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        home = Home(Path(name))
+        EmbeddedPostgres(home).start()
+        EmbeddedRedis(home).start()
+        yield home
+        EmbeddedRedis(home).stop()
+        EmbeddedPostgres(home).stop()
 
 
 @pytest.fixture(scope="session")

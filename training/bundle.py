@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.calibration import CalibrationTable
-from training.datasets import Dataset
+from training.datasets import Dataset, Split
 from training.errors import BundleCorrupt, ParityFailed, UnknownVersion
 from training.export import to_onnx
 from training.models import model_named
@@ -116,15 +116,18 @@ def export_checked(trained: Trained, rows: Dataset, limit: float = PARITY_LIMIT)
     return graph, difference
 
 
-def make_manifest(trained: Trained, version: str, people: Dataset) -> dict[str, Any]:
+def make_manifest(trained: Trained, version: str, split: Split) -> dict[str, Any]:
     """The manifest without its digest.
 
-    A score is read against `people`, each once, all asked about the reference campaign: percentiles over the sends
-    themselves would call most people hot whenever the campaign asked about is better than the usual one.
+    A score is read against people, each once, all asked about the reference campaign: percentiles over the sends
+    themselves would call most people hot whenever the campaign asked about is better than the usual one. `ranges` are
+    those of the rows learnt from: beyond them the model guesses.
     """
+    people = split.newest_per_contact()
     campaign = reference_campaign(people)
     asked = people.asked_about(campaign)
     quantiles = np.quantile(trained.probability(asked.matrix()), np.linspace(0, 1, 101))
+    learnt = np.vstack([split.fit.matrix(), split.calibrate.matrix()])
     return {
         "schema_version": SCHEMA_VERSION,
         "tenant_id": trained.tenant_id,
@@ -132,6 +135,7 @@ def make_manifest(trained: Trained, version: str, people: Dataset) -> dict[str, 
         "version": version,
         "feature_service": trained.feature_service,
         "inputs": [given.to_json() for given in trained.inputs],
+        "ranges": ranges(trained.inputs, learnt),
         "calibration": trained.calibration.to_json(),
         "reference_quantiles": [float(value) for value in quantiles],
         "tiers": model_named(trained.model).tiers,
@@ -139,6 +143,16 @@ def make_manifest(trained: Trained, version: str, people: Dataset) -> dict[str, 
         "base_rate": trained.base_rate,
         "trained_at": trained.trained_at.isoformat(),
     }
+
+
+def ranges(inputs: Sequence[InputColumn], matrix: npt.NDArray[np.float32]) -> dict[str, list[float]]:
+    """[least, greatest] known value by input; an input without any is left out."""
+    found = {}
+    for position, given in enumerate(inputs):
+        known = matrix[np.isfinite(matrix[:, position]), position]
+        if len(known):
+            found[given.name] = [float(known.min()), float(known.max())]
+    return found
 
 
 def bundle_digest(graph: bytes, manifest: Mapping[str, Any]) -> str:

@@ -53,13 +53,14 @@ def learn(
     truth: pl.DataFrame | None = None,
     costs: Costs | None = None,
     tags: Mapping[str, str] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Turn:
     """The turn, complete: a crash before the promotion leaves the champion as it was.
 
-    `truth` and `costs` as in `evaluate`. Raises TooFewLabels, EmptySplit, ParityFailed.
+    `truth` and `costs` as in `evaluate`; `notes` go on the model's card. Raises TooFewLabels, EmptySplit, ParityFailed.
     """
     split = split_by_time(dataset, settings.test_share)
-    return learn_from(split, tracked, settings, seed=seed, now=now, truth=truth, costs=costs, tags=tags)
+    return learn_from(split, tracked, settings, seed=seed, now=now, truth=truth, costs=costs, tags=tags, notes=notes)
 
 
 def learn_from(
@@ -72,6 +73,7 @@ def learn_from(
     truth: pl.DataFrame | None = None,
     costs: Costs | None = None,
     tags: Mapping[str, str] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Turn:
     """`learn` on a split already made. Raises TooFewLabels, ParityFailed."""
     laps = _Laps()
@@ -95,10 +97,11 @@ def learn_from(
     noted = dict(tags or {}) | {"gate": verdict.reason}
     registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
     laps.end("register")
-    manifest = make_manifest(trained, registered.version, split.newest_per_contact())
+    manifest = make_manifest(trained, registered.version, split)
     card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
         "version": registered.version,
         "parity": parity,
+        **(notes or {}),
     }
     bundle = write_bundle(settings.bundles_dir, graph, manifest, card)
     registry.log_bundle(tracked, registered, bundle.path, bundle.digest)

@@ -56,7 +56,7 @@ def split_of() -> Callable[[str], Split]:
 def warehouse(tmp_path: Path) -> DuckDBWarehouse:
     """Empty marts and features of the shapes training reads."""
     made = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
-    kinds = {"number": "double", "moment": "timestamptz", "json": "varchar"}
+    kinds = {"float32": "double", "timestamp": "timestamptz", "json": "varchar"}
     with made.connect(read_only=False) as connection:
         connection.execute("create schema marts; create schema features")
         connection.execute("create table marts.dim_tenants (tenant_id varchar, timezone varchar)")
@@ -74,7 +74,7 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
             "create table marts.fct_contact_days (tenant_id varchar, contact_id varchar, activity_date date)"
         )
         for view in FEATURE_VIEWS:
-            columns = ", ".join(f"{feature.name} {kinds[feature.kind]}" for feature in view.features)
+            columns = ", ".join(f"{feature.name} {kinds[feature.dtype]}" for feature in view.features)
             connection.execute(
                 f"create table {view.source.table} (tenant_id varchar, contact_id varchar, event_timestamp timestamptz,"
                 f" created_timestamp timestamptz, {columns})"

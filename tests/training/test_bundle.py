@@ -69,7 +69,7 @@ class TestWriteBundle:
     def bundle(self, tmp_path: Path, trained_of, split_of):
         trained = trained_of("engagement")
         graph, _ = export_checked(trained, split_of("engagement").test)
-        manifest = make_manifest(trained, "4", split_of("engagement").newest_per_contact())
+        manifest = make_manifest(trained, "4", split_of("engagement"))
         return write_bundle(tmp_path, graph, manifest, {"figures": {}})
 
     def test_the_manifest_holds_the_contract(self, bundle) -> None:
@@ -82,6 +82,7 @@ class TestWriteBundle:
             "digest",
             "feature_service",
             "inputs",
+            "ranges",
             "calibration",
             "reference_quantiles",
             "tiers",
@@ -93,6 +94,14 @@ class TestWriteBundle:
         assert manifest["reference_quantiles"] == sorted(manifest["reference_quantiles"])
         assert len(manifest["calibration"]["x"]) == len(manifest["calibration"]["y"])
         assert manifest["reference_campaign"]["offer_type"] in ("discount", "gift")
+
+    def test_the_ranges_are_those_of_the_rows_learnt_from(self, bundle, split_of) -> None:
+        split = split_of("engagement")
+        learnt = np.vstack([split.fit.matrix(), split.calibrate.matrix()])
+        position = next(n for n, given in enumerate(bundle.inputs) if given.name == "days_since_last_read")
+        known = learnt[np.isfinite(learnt[:, position]), position]
+        assert bundle.manifest["ranges"]["days_since_last_read"] == [float(known.min()), float(known.max())]
+        assert set(bundle.manifest["ranges"]) <= {given.name for given in bundle.inputs}
 
     def test_a_score_is_read_against_everybody_once_about_the_reference_campaign(self, bundle, split_of) -> None:
         people = split_of("engagement").newest_per_contact()

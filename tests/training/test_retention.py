@@ -1,0 +1,65 @@
+"""What brought silent people back, counted by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from feature_store.warehouse import DuckDBWarehouse
+from tests.training.conftest import START, TENANT, add_rows, campaign
+from training.retention import actions_followed_by_return
+
+NOW = START + timedelta(days=200)
+SENT_AT = START + timedelta(days=100, hours=9)
+
+
+@pytest.fixture
+def silent(warehouse: DuckDBWarehouse) -> DuckDBWarehouse:
+    """100 people with one sign on day 1. On day 100 fifty get a gift, which brings 30 of them back, fifty a discount,
+    which brings 10; ten more were active on day 90, and ten came back only on day 140."""
+    add_rows(warehouse, "marts.dim_campaigns", [campaign("gift", offer_type="gift"), campaign("cut", offer_type="cut")])
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute(
+            """
+            insert into marts.fct_sends (tenant_id, contact_id, message_id, campaign_id, sent_at)
+            select ?, 'contact-' || n, 'message-' || n, case when n < 50 or n >= 110 then 'gift' else 'cut' end, ?
+            from range(120) as people (n)
+            """,
+            [TENANT, SENT_AT],
+        )
+        connection.execute(
+            """
+            insert into marts.fct_contact_days (tenant_id, contact_id, activity_date)
+            select $1, 'contact-' || n, cast($2 as date) + 1 from range(120) as people (n)
+            union all
+            select $1, 'contact-' || n, cast($2 as date) + 105 from range(120) as people (n)
+            where n < 30 or n in (50, 51)
+            union all
+            select $1, 'contact-' || n, cast($2 as date) + 103 from range(120) as people (n) where n >= 52 and n < 60
+            union all
+            select $1, 'contact-' || n, cast($2 as date) + 90 from range(120) as people (n) where n >= 110
+            union all
+            select $1, 'contact-' || n, cast($2 as date) + 140 from range(120) as people (n) where n >= 60 and n < 70
+            """,
+            [TENANT, START],
+        )
+    return warehouse
+
+
+class TestActionsFollowedByReturn:
+    def test_counts_who_came_back_after_which_kind_of_send(self, silent: DuckDBWarehouse) -> None:
+        first, second = actions_followed_by_return(silent, TENANT, NOW)
+        assert (first["field"], first["value"]) == ("offer_type", "gift")
+        # Ten active people of the gift's are no silent ones; ten others came back too late.
+        assert (first["people"], first["returned"]) == (50, 30)
+        assert first["base_rate"] == pytest.approx(10 / 60)
+        assert first["low"] > 0.2
+        assert (second["value"], second["people"], second["returned"]) == ("cut", 60, 10)
+        assert second["high"] < 0
+
+    def test_an_open_window_tells_nothing_yet(self, silent: DuckDBWarehouse) -> None:
+        assert actions_followed_by_return(silent, TENANT, SENT_AT + timedelta(days=20)) == []
+
+    def test_a_stranger_has_no_part_in_it(self, silent: DuckDBWarehouse) -> None:
+        assert actions_followed_by_return(silent, "00000000-0000-4000-8000-000000000009", NOW) == []
