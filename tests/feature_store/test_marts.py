@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pytest
-import yaml
 
 from feature_store.feature_views import FEATURE_VIEWS
 from feature_store.warehouse import DuckDBWarehouse
 from orchestration.runtime.home import PROJECT_ROOT
+from training.metrics import difference_interval, wilson_interval
 
-MODELS = PROJECT_ROOT / "dbt_project" / "models"
+TRUTHS = {file.stem for file in (PROJECT_ROOT / "dbt_project" / "tests").glob("*.sql")}
 
 
 def at(day: int, hour: int, minute: int = 0) -> dt.datetime:
@@ -28,6 +31,14 @@ def sends(history, number: int) -> list[dict]:
     ).to_dicts()
 
 
+def campaign_one(history, table: str) -> list[dict]:
+    return history.warehouse.query(
+        f"SELECT mart.* FROM marts.{table} AS mart INNER JOIN marts.dim_campaigns AS campaigns"
+        " USING (tenant_id, campaign_id) WHERE tenant_id = $1 AND campaigns.name = 'Campaign 1'",
+        [str(history.ours)],
+    ).to_dicts()
+
+
 class TestSends:
     def test_an_order_belongs_to_the_newest_campaign_send_before_it(self, history):
         first, second = sends(history, 31)
@@ -35,6 +46,15 @@ class TestSends:
         assert (first["sent_at"], first["read_at"], first["converted_at"]) == (at(1, 9), at(1, 10), None)
         assert (second["converted_at"], second["conversion_value_cents"]) == (at(4, 12), 2500)
         assert second["attribution_ends_at"] == at(8, 9)
+
+    def test_an_order_names_the_send_it_belongs_to(self, history):
+        (order,) = history.warehouse.query(
+            "SELECT * FROM marts.fct_orders WHERE contact_id = $1", [history.contact(31)]
+        ).to_dicts()
+        _, second = sends(history, 31)
+
+        assert order["attributed_message_id"] == second["message_id"]
+        assert order["attributed_campaign_id"] == second["campaign_id"]
 
     def test_a_redemption_after_the_window_is_no_conversion(self, history):
         (only,) = sends(history, 32)
@@ -61,16 +81,52 @@ class TestSends:
         assert 0 < campaign < all_sent
 
 
-def test_a_campaign_is_compared_with_its_control_group(history):
-    row = history.warehouse.query(
-        "SELECT * FROM marts.mart_campaign_performance WHERE tenant_id = $1 AND name = 'Campaign 1'",
-        [str(history.ours)],
-    ).row(0, named=True)
+class TestCampaigns:
+    def test_a_campaign_is_compared_with_its_control_group(self, history):
+        (row,) = campaign_one(history, "mart_campaign_performance")
 
-    # 34 and 36 ordered in time; 37, held out, one second after its five days; 35 not at all.
-    assert (row["eligible"], row["treated"], row["held_out"]) == (4, 2, 2)
-    assert (row["treated_ordered"], row["treated_revenue_cents"]) == (1, 3400)
-    assert (row["held_out_ordered"], row["held_out_revenue_cents"]) == (1, 3600)
+        # 34 and 36 ordered in time; 37, held out, one second after its five days; 35 not at all.
+        assert (row["eligible"], row["treated"], row["held_out"]) == (4, 2, 2)
+        assert (row["treated_ordered"], row["treated_revenue_cents"]) == (1, 3400)
+        assert (row["held_out_ordered"], row["held_out_revenue_cents"]) == (1, 3600)
+        assert row["incremental_revenue_cents"] == -200
+
+    def test_its_people_are_those_it_decided_about_and_those_it_sent_to(self, history):
+        people = {row["contact_id"]: row for row in campaign_one(history, "fct_campaign_contacts")}
+
+        treated, held_out, sent_to = (people[history.contact(number)] for number in (34, 37, 31))
+        assert (treated["assignment"], treated["sent"], treated["orders_in_window"]) == ("treated", 0, 1)
+        assert (held_out["assignment"], held_out["sent"], held_out["orders_in_window"]) == ("held_out", 0, 0)
+        assert (sent_to["assignment"], sent_to["sent"], sent_to["converted"]) == (None, 2, 1)
+
+    @pytest.mark.parametrize(
+        ("a", "of_a", "b", "of_b"), [(1, 2, 1, 2), (310, 4000, 40, 700), (0, 9, 0, 5), (7, 7, 0, 3)]
+    )
+    def test_an_experiments_interval_is_the_one_models_are_judged_by(self, history, a, of_a, b, of_b):
+        query = compiled(history.warehouse.path.parent, "models/marts/campaigns/mart_experiment_results.sql")
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH ':memory:' AS {history.warehouse.path.stem}; USE {history.warehouse.path.stem}")
+            connection.execute("CREATE SCHEMA marts")
+            connection.execute(
+                "CREATE TABLE marts.fct_campaign_contacts AS"
+                " SELECT 't' AS tenant_id, 'c' AS campaign_id, 'treated' AS assignment,"
+                "  CAST(number <= $a AS bigint) AS orders_in_window, number AS revenue_in_window_cents"
+                " FROM range(1, $of_a + 1) AS people (number) UNION ALL"
+                " SELECT 't', 'c', 'held_out', CAST(number <= $b AS bigint), number"
+                " FROM range(1, $of_b + 1) AS people (number)",
+                {"a": a, "of_a": of_a, "b": b, "of_b": of_b},
+            )
+            rows = {row["arm"]: row for row in connection.sql(query).to_arrow_table().to_pylist()}
+
+        treated, wanted, arm = rows["treated"], difference_interval(a, of_a, b, of_b), wilson_interval(a, of_a)
+        assert [treated["difference"], treated["difference_low"], treated["difference_high"]] == pytest.approx(
+            [wanted.value, wanted.lower, wanted.upper], abs=1e-12
+        )
+        assert [treated["rate_low"], treated["rate_high"]] == pytest.approx([arm.lower, arm.upper], abs=1e-12)
+        # Revenues 1 to n have the variance n (n + 1) / 12.
+        error = ((of_a + 1) / 12 + (of_b + 1) / 12) ** 0.5
+        half = treated["revenue_difference_high_cents"] - treated["revenue_difference_cents"]
+        assert half == pytest.approx(1.959963984540054 * error)
 
 
 def test_a_contacts_days_are_those_with_a_read_an_inbound_message_or_an_order(history):
@@ -82,17 +138,34 @@ def test_a_contacts_days_are_those_with_a_read_an_inbound_message_or_an_order(hi
     assert days == [(dt.date(2026, 1, 1), 1), (dt.date(2026, 1, 4), 1)]
 
 
+@pytest.mark.parametrize(
+    ("mart", "fact", "moment"),
+    [("mart_engagement", "fct_messages", "sent_at"), ("mart_revenue", "fct_orders", "ordered_at")],
+)
+def test_a_day_of_a_mart_is_a_day_of_the_tenants_clock(history, mart, fact, moment):
+    tenant = [str(history.ours)]
+    days = f"SELECT DISTINCT local_date FROM marts.{mart} WHERE tenant_id = $1"
+    local = f"SELECT DISTINCT ({moment} AT TIME ZONE 'America/New_York')::date FROM marts.{fact} WHERE tenant_id = $1"
+
+    assert set(history.warehouse.query(days, tenant).rows()) == set(history.warehouse.query(local, tenant).rows())
+
+
 def test_no_column_of_the_warehouse_holds_a_name_a_phone_or_a_text(history):
     columns = history.warehouse.query("SELECT DISTINCT column_name FROM information_schema.columns")["column_name"]
 
     assert not {"phone", "email", "text", "payload", "proof"} & set(columns)
     raw = history.warehouse.raw_query("SELECT DISTINCT column_name FROM information_schema.columns")["column_name"]
     assert not {"phone", "email", "text", "payload", "proof"} & set(raw)
+    marts = history.warehouse.query(
+        "SELECT DISTINCT column_name FROM information_schema.columns WHERE table_schema = 'marts'"
+    )["column_name"]
+    assert "custom_data" not in set(marts)
     people = history.warehouse.query("SELECT * FROM marts.dim_contacts")
     assert "A name" not in str(people.rows())
     assert "+99910" not in str(people.rows())
 
 
+# Each breaks one truth and no other.
 BROKEN = {
     "assert_no_send_after_opt_out": """
         INSERT INTO staging.stg_operational__consent_events BY NAME
@@ -100,50 +173,97 @@ BROKEN = {
                 'opted_out' AS status, TIMESTAMPTZ '2026-01-01 10:00Z' AS occurred_at,
                 TIMESTAMPTZ '2026-01-01 10:00Z' AS known_at;
         INSERT INTO staging.stg_operational__outbound_messages BY NAME
-            SELECT 't' AS tenant_id, 'o' AS outbound_message_id, 'c' AS contact_id, 'k' AS campaign_id,
+            SELECT 't' AS tenant_id, 'o' AS outbound_message_id, 'c' AS contact_id,
                 'marketing' AS purpose, TIMESTAMPTZ '2026-01-01 10:00:06Z' AS accepted_at""",
-    "assert_every_send_has_a_decision": "SELECT 1",  # the outbox row above has none
+    "assert_every_send_has_a_decision": """
+        INSERT INTO staging.stg_operational__outbound_messages BY NAME
+            SELECT 't' AS tenant_id, 'p' AS outbound_message_id, 'd' AS contact_id, 'k' AS campaign_id,
+                'utility' AS purpose""",
     "assert_statuses_in_order": """
-        UPDATE marts.fct_sends SET read_at = sent_at - INTERVAL 1 HOUR
-        WHERE message_id = (SELECT min(message_id) FROM marts.fct_sends)""",
+        UPDATE marts.fct_messages SET delivered_at = read_at + INTERVAL 6 MINUTE
+        WHERE message_id = (SELECT min(message_id) FROM marts.fct_messages WHERE read_at IS NOT NULL)""",
+    "assert_orders_add_up": """
+        UPDATE marts.fct_orders SET platform = 'whatsapp', lines_total_cents = total_cents - 1
+        WHERE order_id = (SELECT min(order_id) FROM marts.fct_orders)""",
+    "assert_revenue_is_that_of_orders": """
+        UPDATE marts.mart_revenue SET revenue_cents = revenue_cents + 1
+        WHERE local_date = (SELECT min(local_date) FROM marts.mart_revenue)
+            AND tenant_id = (SELECT arg_min(tenant_id, local_date) FROM marts.mart_revenue)""",
+    "assert_campaign_revenue_adds_up": """
+        UPDATE marts.mart_campaign_performance SET attributed_revenue_cents = attributed_revenue_cents - 1
+        WHERE campaign_id = (SELECT min(campaign_id) FROM marts.mart_campaign_performance)""",
+    "assert_hourly_volume_is_all_messages": """
+        UPDATE marts.mart_message_volume_hourly SET received = received + 1
+        WHERE hour_at = (SELECT min(hour_at) FROM marts.mart_message_volume_hourly)""",
+    "assert_campaign_performance_is_its_people": """
+        UPDATE marts.mart_campaign_performance SET read = read + 1
+        WHERE campaign_id = (SELECT max(campaign_id) FROM marts.mart_campaign_performance)""",
 }
 
 
-def test_each_truth_fails_for_a_row_that_breaks_it(history, tmp_path: Path, run_dbt):
-    warehouse = DuckDBWarehouse(tmp_path / "broken.duckdb")
-    shutil.copy(history.warehouse.path, warehouse.path)
-    shutil.copy(history.warehouse.raw_path, warehouse.raw_path)
-    with warehouse.connect(read_only=False) as connection:
+def compiled(folder: Path, path: str) -> str:
+    """What dbt, run in `folder`, made of a file of the project."""
+    return (folder / "target" / "compiled" / "rapport" / path).read_text()
+
+
+@dataclass(frozen=True)
+class Judged:
+    folder: Path
+    warehouse: DuckDBWarehouse
+    output: str
+
+
+@pytest.fixture(scope="module")
+def judged(history, tmp_path_factory: pytest.TempPathFactory, run_dbt) -> Judged:
+    """dbt's truths over a warehouse with every break, and a copy without any."""
+    folder = tmp_path_factory.mktemp("broken")
+    broken = DuckDBWarehouse(folder / history.warehouse.path.name)
+    sound = folder / "sound" / history.warehouse.path.name
+    sound.parent.mkdir()
+    shutil.copy(history.warehouse.path, sound)
+    shutil.copy(history.warehouse.path, broken.path)
+    shutil.copy(history.warehouse.raw_path, broken.raw_path)
+    with broken.connect(read_only=False) as connection:
         for statement in BROKEN.values():
             connection.execute(statement)
-
-    done = run_dbt(warehouse, tmp_path, "test", "--select", "test_type:singular")
-
-    failed = set(re.findall(r"FAIL 1 (assert_\w+)", done.stdout))
-    truths = {file.stem for file in (PROJECT_ROOT / "dbt_project" / "tests").glob("*.sql")}
+    done = run_dbt(broken, folder, "test", "--select", "test_type:singular")
     assert done.returncode != 0
-    assert failed == set(BROKEN) == truths, done.stdout
+    return Judged(folder, DuckDBWarehouse(sound), done.stdout)
 
 
-def described() -> dict[str, dict]:
-    files = MODELS.rglob("_*__models.yml")
-    return {model["name"]: model for file in files for model in yaml.safe_load(file.read_text())["models"]}
+class TestTruths:
+    def test_dbt_names_every_truth_that_is_broken(self, judged):
+        failed = set(re.findall(r"FAIL 1 (assert_\w+)", judged.output))
+
+        assert failed == set(BROKEN) == TRUTHS, judged.output
+
+    @pytest.mark.parametrize("truth", sorted(BROKEN))
+    def test_a_truth_is_broken_by_its_own_row_alone(self, judged, truth):
+        with duckdb.connect(str(judged.warehouse.path)) as connection:
+            connection.execute("SET TimeZone = 'UTC'; BEGIN")
+            connection.execute(BROKEN[truth])
+            failed = {
+                name for name in TRUTHS if connection.execute(compiled(judged.folder, f"tests/{name}.sql")).fetchall()
+            }
+            connection.execute("ROLLBACK")
+
+        assert failed == {truth}
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in MODELS.rglob("*.sql")))
-def test_every_models_description_ends_with_its_grain(name):
-    description = described()[name]["description"]
+def test_every_column_of_the_warehouse_is_described_and_every_described_column_is_there(history):
+    manifest = json.loads((history.warehouse.path.parent / "target" / "manifest.json").read_text())
+    described = {
+        (node["schema"], node["name"]): {column for column, about in node["columns"].items() if about["description"]}
+        for node in (*manifest["nodes"].values(), *manifest["sources"].values())
+        if node["resource_type"] in ("model", "source")
+    }
+    columns = "SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE table_name[1] <> '_'"
+    found: dict[tuple[str, str], set[str]] = {}
+    raw = history.warehouse.raw_query(f"{columns} AND table_schema = 'raw'")
+    for schema, table, column in [*history.warehouse.query(columns).rows(), *raw.rows()]:
+        found.setdefault((schema, table), set()).add(column)
 
-    assert re.search(r"One row per [^.]+\.$", description), description
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in (MODELS / "marts").rglob("*.sql")))
-def test_every_mart_has_an_enforced_contract_a_tested_grain_and_described_columns(name):
-    model = described()[name]
-
-    assert model["config"]["contract"]["enforced"] is True
-    assert any("one_row_per" in test for test in model["data_tests"])
-    assert all(column["description"] for column in model["columns"])
+    assert found == described
 
 
 def test_every_feature_view_is_a_dbt_model_with_the_columns_it_names(history):
