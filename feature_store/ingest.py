@@ -72,11 +72,7 @@ def ingest(
 def _ingest_table(source: Source, raw: Raw, table: str, columns: list[Column], load: Load) -> IngestedTable:
     started = time.perf_counter()
     since = raw.horizon(table)
-    if since > source.horizon:
-        raise SourceReplaced(
-            f"raw.{table} is complete up to transaction {since}, but the operational database's oldest running one is"
-            f" {source.horizon}: it was restored from a backup, or is another one. Start a new warehouse for it"
-        )
+    source.require_after(table, since)
     arriving = between(since, source.horizon)
     with raw.transaction():
         rows = raw.append(table, source.batches(select(table, columns, arriving)), load)

@@ -85,6 +85,14 @@ class Source:
         """What may be read of a table, in its order. Raises SourceSchemaChanged."""
         return [_column(table, str(name), str(kind)) for name, kind in self.rows(COLUMNS.format(table=table))]
 
+    def require_after(self, table: str, since: int) -> None:
+        """Raises SourceReplaced when raw holds the table up to a transaction that has yet to come here."""
+        if since > self.horizon:
+            raise SourceReplaced(
+                f"raw.{table} is complete up to transaction {since}, but the operational database's oldest running one"
+                f" is {self.horizon}: it was restored from a backup, or is another one. Start a new warehouse for it"
+            )
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(query)
