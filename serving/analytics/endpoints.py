@@ -1,15 +1,37 @@
 from __future__ import annotations
 
-from typing import Annotated
+import datetime as dt
+import uuid
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
-from serving.analytics import service
-from serving.analytics.schemas import DashboardRead, HotLeadsRead
+from serving.analytics import export as exports
+from serving.analytics import figures, published, reports, service
+from serving.analytics.figures import CampaignUnknown
+from serving.analytics.published import MartsOutdated, NothingPublished
+from serving.analytics.ranges import DateRange, RequestedRange, RequestedRangeDep, resolve
+from serving.analytics.schemas import (
+    CampaignsFigures,
+    DashboardRead,
+    EngagementFigures,
+    HotLeadsRead,
+    HourlyFigures,
+    HourOfDay,
+    HourVolume,
+    MessagesFigures,
+    RangeRead,
+    ReportRead,
+)
 from serving.auth.dependencies import AnalyticsRead, SessionDep
+from serving.errors import Unprocessable, problems
 from serving.kit.clock import NowDep
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
+FIGURES_PROBLEMS = problems(NothingPublished, MartsOutdated, Unprocessable)
+CampaignId = Annotated[uuid.UUID | None, Query(description="This campaign alone")]
 
 
 @router.get("/dashboard")
@@ -18,9 +40,129 @@ def dashboard(_caller: AnalyticsRead, session: SessionDep, now: NowDep) -> Dashb
     return service.dashboard(session, now)
 
 
-@router.get("/hot-leads")
+@router.get("/campaigns", responses=FIGURES_PROBLEMS | problems(CampaignUnknown))
+def campaigns(
+    _caller: AnalyticsRead,
+    session: SessionDep,
+    now: NowDep,
+    requested: RequestedRangeDep,
+    campaign_id: CampaignId = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> CampaignsFigures:
+    """What became of the campaigns that sent between two days, each over its whole life, with its holdout's verdict."""
+    asked, envelope = _asked(session, requested, now, figures.CAMPAIGNS, figures.EXPERIMENTS)
+    found = figures.campaigns(session, asked, campaign_id, limit=limit)
+    totals = figures.campaign_totals(session, asked, campaign_id)
+    return CampaignsFigures(**envelope, totals=totals, campaigns=found)
+
+
+@router.get("/messages", responses=FIGURES_PROBLEMS)
+def messages(_caller: AnalyticsRead, session: SessionDep, now: NowDep, requested: RequestedRangeDep) -> MessagesFigures:
+    """Messages sent, delivered, read, answered and received, by day."""
+    asked, envelope = _asked(session, requested, now, figures.VOLUME)
+    by_day = figures.days(session, asked)
+    peak = _peak(_by_hour_of_day(figures.hours(session, asked)))
+    return MessagesFigures(**envelope, totals=figures.message_totals(by_day), by_day=by_day, peak_hour=peak)
+
+
+@router.get("/engagement", responses=FIGURES_PROBLEMS)
+def engagement(
+    _caller: AnalyticsRead, session: SessionDep, now: NowDep, requested: RequestedRangeDep
+) -> EngagementFigures:
+    """How people answer: how fast, at what length, in what conversations, with a score for the whole."""
+    asked, envelope = _asked(session, requested, now, figures.ENGAGEMENT)
+    return EngagementFigures(
+        **envelope, totals=figures.engagement(session, asked), by_day=figures.engagement_days(session, asked)
+    )
+
+
+@router.get("/hot-leads", responses=problems(MartsOutdated))
 def hot_leads(
-    _caller: AnalyticsRead, session: SessionDep, limit: Annotated[int, Query(ge=1, le=500)] = 50
+    _caller: AnalyticsRead, session: SessionDep, now: NowDep, limit: Annotated[int, Query(ge=1, le=500)] = 50
 ) -> HotLeadsRead:
-    """The best leads above the threshold, with why they score high and what they consented to."""
-    return service.hot_leads(session, limit)
+    """The best leads above the threshold, with why they score high, what they consented to and what they did."""
+    return service.hot_leads(session, limit, now)
+
+
+@router.get("/hourly-stats", responses=FIGURES_PROBLEMS)
+def hourly_stats(
+    _caller: AnalyticsRead, session: SessionDep, now: NowDep, requested: RequestedRangeDep
+) -> HourlyFigures:
+    """Messages by hour, and by hour of the tenant's day."""
+    asked, envelope = _asked(session, requested, now, figures.VOLUME)
+    hours = figures.hours(session, asked)
+    by_hour = _by_hour_of_day(hours)
+    return HourlyFigures(**envelope, hours=hours, by_hour_of_day=by_hour, peak_hour=_peak(by_hour))
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses=FIGURES_PROBLEMS
+    | problems(CampaignUnknown)
+    | {200: {"content": {"text/csv": {}}, "description": "UTF-8, a header line, times in UTC, money in cents"}},
+)
+def export(
+    _caller: AnalyticsRead,
+    session: SessionDep,
+    now: NowDep,
+    requested: RequestedRangeDep,
+    report: Annotated[exports.Report, Query(description="Which figures; hot-leads are of now, whatever the range")],
+    campaign_id: Annotated[uuid.UUID | None, Query(description="Of `campaigns`, this one alone")] = None,
+) -> StreamingResponse:
+    """A report as a CSV file. The headers X-Snapshot-Id, X-As-Of and X-Published-At tell what it is of."""
+    asked = resolve(session, requested, now)
+    file, publication = exports.export(session, report, asked, campaign_id)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{exports.filename(report, asked)}"',
+        "X-Snapshot-Id": publication.snapshot_id,
+        "X-As-Of": publication.as_of.isoformat(),
+        "X-Published-At": publication.published_at.isoformat(),
+    }
+    return StreamingResponse(exports.chunks(file), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/reports", responses=FIGURES_PROBLEMS)
+def report(
+    _caller: AnalyticsRead,
+    session: SessionDep,
+    now: NowDep,
+    requested: RequestedRangeDep,
+    period: Annotated[
+        reports.Period, Query(description="custom is given by `from` and `to`, the others by `date`")
+    ] = "daily",
+    date: Annotated[
+        dt.date | None, Query(description="A day of the period; unless told, of the last one that is over")
+    ] = None,
+) -> ReportRead:
+    """All figures of a day, a week, a month or a range, with the period before beside them."""
+    return reports.report(session, period, date, requested, now)
+
+
+def _asked(
+    session: Session, requested: RequestedRange, now: dt.datetime, *tables: str
+) -> tuple[DateRange, dict[str, Any]]:
+    """The range, and what every answer about one begins with."""
+    asked = resolve(session, requested, now)
+    publication = published.required(session, *tables)
+    envelope = {
+        "snapshot_id": publication.snapshot_id,
+        "as_of": publication.as_of,
+        "published_at": publication.published_at,
+        "range": RangeRead(first=asked.first, last=asked.last, timezone=asked.timezone),
+    }
+    return asked, envelope
+
+
+def _by_hour_of_day(hours: list[HourVolume]) -> list[HourOfDay]:
+    sent, received = [0] * 24, [0] * 24
+    for each in hours:
+        sent[each.hour] += each.sent
+        received[each.hour] += each.received
+    return [HourOfDay(hour=hour, sent=sent[hour], received=received[hour]) for hour in range(24)]
+
+
+def _peak(by_hour: list[HourOfDay]) -> int | None:
+    """The earliest of the busiest hours; None when nothing happened."""
+    busiest = max(by_hour, key=lambda each: each.sent + each.received)
+    return busiest.hour if busiest.sent + busiest.received else None

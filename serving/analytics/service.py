@@ -1,19 +1,25 @@
-"""Figures over the operational tables, each from one set-based statement."""
+"""What is true now, from the operational tables, each figure from one set-based statement."""
 
 from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
+from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from serving.analytics import published
+from serving.analytics.ranges import tenant_timezone
 from serving.analytics.schemas import (
+    ApiUsageRead,
     CampaignsRead,
     DashboardRead,
     HotLeadRead,
     HotLeadsRead,
     MessagesRead,
+    PublishedRead,
     RevenueRead,
 )
 
@@ -39,6 +45,12 @@ _ORDERS = sa.text("""
     FROM orders WHERE ordered_at >= least(:since, :today) AND ordered_at <= :now AND status <> 'cancelled'
     GROUP BY currency ORDER BY currency
 """)
+# Days of usage are UTC dates.
+_API_USAGE = sa.text("""
+    SELECT coalesce(sum(api_calls) FILTER (WHERE date = CAST(:today AS date)), 0)::bigint AS today,
+           coalesce(sum(api_calls), 0)::bigint AS days
+    FROM usage_records WHERE date > CAST(:today AS date) - 30 AND date <= CAST(:today AS date)
+""")
 _HOT_LEADS = sa.text("""
     SELECT s.contact_id, c.name, c.phone, s.score, s.probability, s.tier, s.reasons, s.model_version, s.scored_at,
            coalesce(a.status, 'none') AS marketing_consent
@@ -48,17 +60,27 @@ _HOT_LEADS = sa.text("""
     LEFT JOIN consents a ON a.contact_id = s.contact_id AND a.purpose = 'marketing'
     ORDER BY s.score DESC, s.probability DESC, s.contact_id
 """)
+_FACTS = sa.text("""
+    SELECT contact_id, last_inbound_at::timestamptz AS last_inbound_at, last_order_at::timestamptz AS last_order_at,
+           orders_90d::bigint AS orders_90d, revenue_90d_cents::bigint AS revenue_90d_cents
+    FROM marts.mart_hot_leads WHERE contact_id = ANY(:contacts)
+""")
+HOT_LEADS = "mart_hot_leads"
+HOT_LEAD_COLUMNS = (
+    "contact_id", "name", "phone", "score", "probability", "tier", "model_version", "scored_at", "marketing_consent",
+)  # fmt: skip
 
 
 def dashboard(session: Session, now: dt.datetime) -> DashboardRead:
     """An active conversation is an open one with a message in the last 24 hours; a hot lead scores above 80."""
-    timezone = session.scalar(sa.text("SELECT timezone FROM tenants")) or "UTC"
+    timezone = tenant_timezone(session)
     today = day_began_at(now, timezone)
     counts = session.execute(
         _COUNTS, {"active_since": now - ACTIVE, "today": today, "now": now, "hot": HOT_SCORE}
     ).one()
     since = now - dt.timedelta(days=30)
     orders = session.execute(_ORDERS, {"since": since, "today": today, "now": now}).all()
+    calls = session.execute(_API_USAGE, {"today": now.astimezone(dt.UTC).date()}).one()
     return DashboardRead(
         as_of=now,
         timezone=timezone,
@@ -76,16 +98,37 @@ def dashboard(session: Session, now: dt.datetime) -> DashboardRead:
         last_30_days=RevenueRead(
             orders=sum(row.orders for row in orders), revenue_cents={row.currency: row.cents for row in orders}
         ),
+        api_usage=ApiUsageRead(calls_today=calls.today, calls_last_30_days=calls.days),
+        published=_published(published.current(session)),
     )
 
 
-def hot_leads(session: Session, limit: int) -> HotLeadsRead:
-    """The best `limit` of the leads that score above 80."""
+def hot_leads(session: Session, limit: int, now: dt.datetime) -> HotLeadsRead:
+    """The best `limit` of the leads that score above 80. Raises: MartsOutdated."""
     total = session.scalar(
         sa.text("SELECT count(*) FROM scores WHERE model = 'lead_scoring' AND score > :hot"), {"hot": HOT_SCORE}
     )
-    rows = session.execute(_HOT_LEADS, {"hot": HOT_SCORE, "limit": limit}).mappings()
-    return HotLeadsRead(threshold=HOT_SCORE, total=total or 0, leads=[HotLeadRead.model_validate(row) for row in rows])
+    rows = session.execute(_HOT_LEADS, {"hot": HOT_SCORE, "limit": limit}).mappings().all()
+    publication = published.current(session)
+    facts: dict[Any, dict[str, Any]] = {}
+    if publication is not None and HOT_LEADS in publication.tables:
+        contacts = [row["contact_id"] for row in rows]
+        facts = {row["contact_id"]: dict(row) for row in published.rows(session, _FACTS, {"contacts": contacts})}
+    leads = [HotLeadRead.model_validate(dict(row) | facts.get(row["contact_id"], {})) for row in rows]
+    return HotLeadsRead(
+        as_of=now, threshold=HOT_SCORE, total=total or 0, leads=leads, published=_published(publication)
+    )
+
+
+def all_hot_leads(session: Session) -> Iterator[dict[str, Any]]:
+    """Every hot lead, the best first, as HOT_LEAD_COLUMNS. A phone is digits only, which no spreadsheet calculates."""
+    found = session.execute(_HOT_LEADS, {"hot": HOT_SCORE, "limit": None}, execution_options={"yield_per": 1_000})
+    for row in found.mappings():
+        yield {name: row[name] for name in HOT_LEAD_COLUMNS} | {"phone": (row["phone"] or "").removeprefix("+")}
+
+
+def _published(publication: published.Publication | None) -> PublishedRead | None:
+    return PublishedRead.model_validate(publication) if publication else None
 
 
 def day_began_at(now: dt.datetime, timezone: str) -> dt.datetime:

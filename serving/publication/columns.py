@@ -56,7 +56,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 def _column_type(table: str, field: pa.Field) -> str:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if _is_text(kind):
+    if _is_text(kind) or pa.types.is_null(kind):
         return "uuid" if field.name in UUIDS else "text"
     if pa.types.is_int64(kind) or pa.types.is_uint32(kind):
         return "bigint"

@@ -43,6 +43,11 @@ def busy(make_tenant, database):
                     ('4', 'delivered', 9999, 'EUR', '2026-01-01T09:00:00Z')) AS o (n, status, cents, currency, at)
                 WHERE name = '1'
             ),
+            calls AS (
+                INSERT INTO usage_records (tenant_id, date, api_calls)
+                SELECT id, u.date, u.calls FROM t, (VALUES ('2026-03-10'::date, 7), ('2026-02-09', 5),
+                    ('2026-02-08', 1000)) AS u (date, calls)
+            ),
             runs AS (
                 INSERT INTO campaigns (tenant_id, name, message_template, status)
                 SELECT id, s, 'hi', s FROM t, unnest(ARRAY['running', 'paused', 'draft']) s
@@ -73,6 +78,8 @@ class TestDashboard:
             "hot_leads": 2,  # 90 and 100; 80 is not above 80
             "today": {"orders": 1, "revenue_cents": {"EUR": 1000}},
             "last_30_days": {"orders": 2, "revenue_cents": {"EUR": 1000, "USD": 250}},
+            "api_usage": {"calls_today": 7, "calls_last_30_days": 12},
+            "published": None,
         }
 
     def test_a_stranger_sees_none_of_it(self, api, busy, as_stranger, at_noon):
