@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.feature_services import FeatureService
+from feature_store.model_inputs import AttributeType as AttributeType
+from feature_store.model_inputs import ModelInputs as ModelInputs
+from feature_store.model_inputs import check_model_inputs
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND, Use, on_demand
 from feature_store.online import OnlineFeatures
 
@@ -25,10 +28,7 @@ if TYPE_CHECKING:
 MAX_CATEGORIES = 30
 
 Origin = Literal["feature", "contact_attribute", "campaign_attribute", "on_demand"]
-AttributeType = Literal["number", "category", "set"]
 Attributes = Mapping[str, Any]
-# {"contact": {"age": "number"}, "campaign": {"channels": "set"}}, from tenants.settings.
-ModelInputs = Mapping[str, Mapping[str, AttributeType]]
 
 
 class MissingColumn(Exception):
@@ -69,7 +69,8 @@ class InputColumn:
 
 def fit_inputs(frame: pl.DataFrame, service: FeatureService, model_inputs: ModelInputs) -> list[InputColumn]:
     """The model's columns: the service's features, then one or several for each typed attribute. Categories and members
-    are the 30 most frequent ones of `frame`, which must hold training rows only."""
+    are the 30 most frequent ones of `frame`, which must hold training rows only. Raises InvalidModelInputs."""
+    model_inputs = check_model_inputs(model_inputs)
     inputs = [InputColumn(name, "feature", name) for name in service.features]
     inputs += [InputColumn(name, "on_demand", name) for name in service.on_demand]
     for owner in ("contact", "campaign") if service.campaign_attributes else ("contact",):

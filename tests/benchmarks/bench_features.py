@@ -20,7 +20,7 @@ import redis
 
 from feature_store.feature_services import FEATURE_SERVICES
 from feature_store.feature_views import FEATURE_VIEWS, contact_messaging_daily
-from feature_store.materialize import materialize
+from feature_store.materialization import materialize
 from feature_store.online import contact_key, get_online_features
 from feature_store.online_writer import OnlineWriter
 from feature_store.retrieval import get_historical_features

@@ -14,7 +14,7 @@ import redis
 
 from feature_store.feature_services import FEATURE_SERVICES, FeatureService
 from feature_store.feature_views import MOMENTS, NUMBERS
-from feature_store.materialize import MaterializedSnapshot, materialize
+from feature_store.materialization import MaterializedSnapshot, materialize
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
 from feature_store.online import contact_key, get_online_features
 from feature_store.retrieval import get_historical_features

@@ -17,7 +17,7 @@ import redis.asyncio
 
 from feature_store.feature_services import FEATURE_SERVICES
 from feature_store.feature_views import FEATURE_VIEWS, MOMENTS, NUMBERS
-from feature_store.materialize import EVERYTHING, materialize
+from feature_store.materialization import EVERYTHING, materialize
 from feature_store.on_demand import MISSING_MOMENT
 from feature_store.online import (
     OnlineFeatures,
@@ -336,7 +336,7 @@ class TestWriter:
 
 def test_memory_does_not_grow_with_the_contacts(people, redis_url, monkeypatch):
     def peak(batch: int) -> int:
-        monkeypatch.setattr("feature_store.materialize.CONTACTS_A_BATCH", batch)
+        monkeypatch.setattr("feature_store.materialization.CONTACTS_A_BATCH", batch)
         tracemalloc.start()
         try:
             materialize(people.warehouse, redis_url, "t1", NOW)
