@@ -34,26 +34,28 @@ with branches as (
 ),
 {%- if built is not none %}
 changed as (
-    select distinct tenant_id, contact_id, true as is_changed
-    from {{ ref('int_contacts__changed') }}
-    where changed_load > {{ built.load }}
+    select tenant_id, contact_id from {{ ref('int_contacts__changed') }} where changed_load > {{ built.load }}
 ),
 moved as (
-    select tenant_id, contact_id, true as is_changed from changed
-    union all
-    select distinct tenant_id, contact_id, false
+    select distinct tenant_id, contact_id
     from branches
-    where (
-        visible_day between {{ built.day + 1 }} and {{ built.last_day }}
+    where visible_day between {{ built.day + 1 }} and {{ built.last_day }}
         {%- for days in windows %}
         or anchor_day between {{ built.day - days }} and {{ built.last_day - days - 1 }}
         {%- endfor %}
-    ) and (tenant_id, contact_id) not in (select tenant_id, contact_id from changed)
 ),
 events as (
-    select branches.*, moved.is_changed
+    select *, true as is_changed
     from branches
-    inner join moved on moved.tenant_id = branches.tenant_id and moved.contact_id = branches.contact_id
+    where (tenant_id, contact_id) in (select tenant_id, contact_id from changed)
+    union all
+    select *, false
+    from branches
+    where (tenant_id, contact_id) in (select tenant_id, contact_id from moved)
+        and not exists (
+            select 1 from changed
+            where changed.tenant_id = branches.tenant_id and changed.contact_id = branches.contact_id
+        )
 ),
 {%- else %}
 events as (
