@@ -1,39 +1,4 @@
-with messages as (
-    select
-        messages.tenant_id,
-        messages.contact_id,
-        messages.conversation_id,
-        messages.direction,
-        messages.text_length,
-        messages.sent_at,
-        coalesce(messages.delivered_at, messages.read_at) as delivered_at,
-        messages.read_at,
-        messages.replied_at,
-        cast({{ local_time('messages.sent_at', 'tenants.timezone') }} as date) as local_date
-    from {{ ref('fct_messages') }} as messages
-    inner join {{ ref('dim_tenants') }} as tenants on tenants.tenant_id = messages.tenant_id
-),
--- One pass over the messages; what follows reads days of conversations.
-conversation_days as (
-    select
-        tenant_id,
-        local_date,
-        conversation_id,
-        contact_id,
-        count(case when direction = 'outbound' then 1 end) as sent,
-        count(case when direction = 'outbound' then delivered_at end) as delivered,
-        count(case when direction = 'outbound' then read_at end) as read,
-        count(case when direction = 'outbound' then replied_at end) as replied,
-        sum(case when direction = 'outbound' and replied_at is not null then
-            {{ seconds_between('sent_at', 'replied_at') }} end) as response_seconds_sum,
-        count(case when direction = 'inbound' then 1 end) as received,
-        count(case when direction = 'inbound' then text_length end) as replies_measured,
-        sum(case when direction = 'inbound' then text_length end) as reply_characters_sum,
-        {{ seconds_between('min(sent_at)', 'max(sent_at)') }} as duration_seconds
-    from messages
-    group by tenant_id, local_date, conversation_id, contact_id
-),
-days as (
+with hours as (
     select
         tenant_id,
         local_date,
@@ -41,15 +6,63 @@ days as (
         cast(sum(delivered) as bigint) as delivered,
         cast(sum(read) as bigint) as read,
         cast(sum(replied) as bigint) as replied,
-        cast(coalesce(sum(response_seconds_sum), 0) as bigint) as response_seconds_sum,
+        cast(sum(response_seconds_sum) as bigint) as response_seconds_sum,
         cast(sum(received) as bigint) as received,
-        cast(sum(replies_measured) as bigint) as replies_measured,
-        cast(coalesce(sum(reply_characters_sum), 0) as bigint) as reply_characters_sum,
-        count(distinct case when received > 0 then contact_id end) as active_contacts,
-        count(case when received > 0 then 1 end) as conversations,
-        cast(coalesce(sum(case when received > 0 then duration_seconds end), 0) as bigint) as conversation_seconds_sum
-    from conversation_days
+        cast(sum(texts_received) as bigint) as replies_measured,
+        cast(sum(characters_received) as bigint) as reply_characters_sum
+    from {{ ref('mart_message_volume_hourly') }}
     group by tenant_id, local_date
+),
+messages as (
+    select
+        messages.tenant_id,
+        messages.conversation_id,
+        messages.contact_id,
+        messages.direction,
+        messages.sent_at,
+        cast({{ local_time('messages.sent_at', 'tenants.timezone') }} as date) as local_date
+    from {{ ref('fct_messages') }} as messages
+    inner join {{ ref('dim_tenants') }} as tenants on tenants.tenant_id = messages.tenant_id
+),
+-- Only these: a day of sends alone is no conversation. One conversation is with one person.
+written_in as (
+    select tenant_id, local_date, conversation_id, min(contact_id) as contact_id
+    from messages
+    where direction = 'inbound'
+    group by tenant_id, local_date, conversation_id
+),
+lasted as (
+    select
+        messages.tenant_id,
+        messages.local_date,
+        messages.conversation_id,
+        {{ seconds_between('min(messages.sent_at)', 'max(messages.sent_at)') }} as duration_seconds
+    from messages
+    inner join written_in
+        on written_in.tenant_id = messages.tenant_id
+        and written_in.local_date = messages.local_date
+        and written_in.conversation_id = messages.conversation_id
+    group by messages.tenant_id, messages.local_date, messages.conversation_id
+),
+talks as (
+    select tenant_id, local_date, count(*) as conversations, cast(sum(duration_seconds) as bigint) as conversation_seconds_sum
+    from lasted
+    group by tenant_id, local_date
+),
+people as (
+    select tenant_id, local_date, count(distinct contact_id) as active_contacts
+    from written_in
+    group by tenant_id, local_date
+),
+days as (
+    select
+        hours.*,
+        coalesce(people.active_contacts, 0) as active_contacts,
+        coalesce(talks.conversations, 0) as conversations,
+        coalesce(talks.conversation_seconds_sum, 0) as conversation_seconds_sum
+    from hours
+    left join talks on talks.tenant_id = hours.tenant_id and talks.local_date = hours.local_date
+    left join people on people.tenant_id = hours.tenant_id and people.local_date = hours.local_date
 )
 select
     tenant_id,
