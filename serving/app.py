@@ -24,6 +24,7 @@ from serving.prediction.bundles import Bundles
 from serving.prediction.predictor import Predictor
 from serving.settings import Settings
 from serving.settings import settings as process_settings
+from serving.usage.counter import CallCounter, flushing
 from serving.webhook.writer import webhook_writer
 
 
@@ -72,7 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     app.state.predictor = Predictor(database, redis, Bundles(settings.bundles_dir))
     try:
-        async with webhook_writer(app):
+        async with webhook_writer(app), flushing(CallCounter(redis)) as app.state.usage:
             yield
     finally:
         await redis.aclose()

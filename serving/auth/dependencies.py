@@ -48,6 +48,7 @@ async def current_caller(
         else:
             caller = await authenticator.by_access_token(credentials, x_tenant, now)
     request.state.caller = caller
+    request.app.state.usage.count(caller.tenant_id, now)
     return caller
 
 

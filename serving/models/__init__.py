@@ -15,7 +15,7 @@ from serving.models.score import Score
 from serving.models.segment import Segment, SegmentMember
 from serving.models.sending import Decision, OutboundMessage, SendAttempt
 from serving.models.tenant import ApiKey, Tenant, TenantUser
-from serving.models.usage import UsageRecord
+from serving.models.usage import UsageBatch, UsageRecord
 from serving.models.user import User
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Tenant",
     "TenantUser",
     "Unsubscriber",
+    "UsageBatch",
     "UsageRecord",
     "User",
 ]

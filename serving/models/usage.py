@@ -20,3 +20,9 @@ class UsageRecord(TenantRow, Ingested, Base):
     date: Mapped[dt.date]
     api_calls: Mapped[int] = mapped_column(BigInteger, server_default="0")
     messages_sent: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class UsageBatch(TenantRow, Base):
+    """A batch of counted API calls that the tenant's usage has taken in; noted so that none is added twice."""
+
+    __tablename__ = "usage_batches"

@@ -11,6 +11,8 @@ import os
 from celery import Celery
 
 SWEEP = "sweep"
+MOVE_USAGE = "usage.move"
+USAGE_SECONDS = 60.0
 
 app = Celery("rapport", broker=os.environ.get("SERVING_REDIS_URL", "redis://127.0.0.1:6379/0"))
 app.conf.update(
@@ -33,6 +35,7 @@ app.conf.update(
             "task": SWEEP,
             "schedule": float(os.environ.get("SERVING_SWEEP_SECONDS", "10")),
             "options": {"expires": 2 * float(os.environ.get("SERVING_SWEEP_SECONDS", "10"))},
-        }
+        },
+        MOVE_USAGE: {"task": MOVE_USAGE, "schedule": USAGE_SECONDS, "options": {"expires": USAGE_SECONDS}},
     },
 )

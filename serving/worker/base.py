@@ -24,6 +24,7 @@ class Worker:
     database: Database
     sender: Sender
     wake: Wake
+    redis: Redis
 
 
 @lru_cache
@@ -33,7 +34,7 @@ def worker() -> Worker:
     database = Database(configured.worker_database_url, pool_size=2)
     redis = Redis.from_url(configured.redis_url, socket_timeout=2.0, socket_connect_timeout=1.0)
     sender = Sender(database, configured, Drivers(), Pacer(redis), utc_now, random.Random())
-    return Worker(configured, database, sender, Wake(configured.redis_url))
+    return Worker(configured, database, sender, Wake(configured.redis_url), redis)
 
 
 @worker_process_shutdown.connect
@@ -42,4 +43,5 @@ def _close(**_: object) -> None:
         held = worker()
         held.sender.drivers.close()
         held.wake.close()
+        held.redis.close()
         held.database.dispose()

@@ -12,7 +12,8 @@ from serving.conversation.service import process_inbound
 from serving.kit.clock import utc_now
 from serving.kit.database import Database
 from serving.sending.service import due_numbers
-from serving.worker.app import SWEEP, app
+from serving.usage.service import mark_sends, move_counts
+from serving.worker.app import MOVE_USAGE, SWEEP, app
 from serving.worker.base import worker
 from serving.worker.wake import DISPATCH, INBOUND
 
@@ -53,6 +54,7 @@ def dispatch(tenant_id: str) -> None:
     if due_numbers(held.database, tenant, utc_now()):
         held.wake.dispatch([tenant], utc_now())
     if sent["accepted"]:
+        mark_sends(held.redis, tenant, utc_now())
         # Statuses may have overtaken our own record of the send.
         held.wake.inbound([tenant], utc_now())
 
@@ -67,6 +69,13 @@ def sweep() -> None:
             held.wake.dispatch([tenant_id], now)
         else:
             held.wake.inbound([tenant_id], now)
+
+
+@app.task(name=MOVE_USAGE)
+def move_usage() -> None:
+    """Adds counted API calls to the tenants' usage, and counts what they sent."""
+    held = worker()
+    move_counts(held.database, held.redis, utc_now())
 
 
 def tenants_with_work(database: Database, now: dt.datetime) -> list[tuple[uuid.UUID, str]]:
