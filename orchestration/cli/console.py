@@ -26,6 +26,7 @@ class Refused(Exception):
         self.code = code
 
 
+WAITING = "another run is writing the warehouse; waiting for it"
 FAILED, BAD_INPUT, NOT_READY, INTERRUPTED = 1, 2, 3, 130
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import typer
 
 from orchestration.cli import console
 from orchestration.runtime.home import Home
 
-WAITING = "another run is writing the warehouse; waiting for it"
-
 
 def run(
     select: str = typer.Option(None, "--select", help='A Dagster selection, e.g. group:marts or "key:raw/messages+".'),
     tenant: list[str] = typer.Option([], "--tenant", help="Train, score and activate for these tenants alone."),
-    wait: float = typer.Option(600.0, "--wait", help="Seconds to wait while another run writes the warehouse."),
     as_json: bool = console.json_option(),
+    wait: Annotated[
+        float, typer.Option("--wait", help="Seconds to wait while another run writes the warehouse.")
+    ] = 600.0,
 ) -> None:
     """Run the graph: ingest, contracts, dbt, features, models, scores, segment."""
     from orchestration.lib import progress, running
@@ -29,7 +30,11 @@ def run(
         progress.listeners.append(show)
         try:
             reports = running.run_graph(
-                home, select, list(tenant) or None, wait_seconds=wait, on_wait=lambda: console.err.print(WAITING)
+                home,
+                select,
+                list(tenant) or None,
+                wait_seconds=wait,
+                on_wait=lambda: console.err.print(console.WAITING),
             )
         finally:
             progress.listeners.remove(show)

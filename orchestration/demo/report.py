@@ -52,7 +52,7 @@ class DemoReport:
         for key, values in run.metadata.items():
             if key.startswith("models/"):
                 self.models[key.removeprefix("models/")] = {
-                    name: value for name, value in values.items() if name != "calibration"
+                    name: value for name, value in values.items() if name not in ("calibration", "segments")
                 }
 
     def as_json(self) -> dict[str, Any]:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 from feature_store.warehouse import DuckDBWarehouse, Warehouse
 
 LAYERS = ("staging", "intermediate", "features", "marts")
-# Kept by the project's own macros, in the same transaction as the models.
-WATERMARKS = ("staging", "_watermarks")
+# One row per model built, kept by the project's own macros.
+WATERMARKS = ("staging", "_model_watermarks")
 
 
 def built_by(warehouse: Warehouse) -> set[str]:
     """The digests of the projects that built the models; empty when nothing was built yet."""
+    return {str(digest) for digest in _watermarks(warehouse, "DISTINCT project_digest")}
+
+
+def built_as_of(warehouse: Warehouse) -> dt.datetime | None:
+    """The moment (UTC) the warehouse describes: that of its newest model. None when nothing was built yet."""
+    moments = _watermarks(warehouse, "max(as_of) AS as_of")
+    return moments[0] if moments else None
+
+
+def _watermarks(warehouse: Warehouse, column: str) -> list[Any]:
     if isinstance(warehouse, DuckDBWarehouse) and not warehouse.path.exists():
-        return set()
+        return []
     schema, table = WATERMARKS
     known = warehouse.query(
         "SELECT 1 AS one FROM information_schema.tables WHERE table_schema = $1 AND table_name = $2", [schema, table]
     )
     if known.is_empty():
-        return set()
-    return set(warehouse.query(f"SELECT DISTINCT project_digest FROM {schema}.{table}")["project_digest"])
+        return []
+    return [value for (value,) in warehouse.query(f"SELECT {column} FROM {schema}.{table}").rows()]
 
 
 def row_counts(warehouse: Warehouse) -> dict[str, int]:

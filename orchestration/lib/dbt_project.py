@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from feature_store.warehouse import DuckDBWarehouse, warehouse_at
 from orchestration.lib.rebuilding import building
@@ -24,15 +25,20 @@ class DbtProjectInvalid(Exception):
 
 def dbt_environment(home: Home) -> dict[str, str]:
     """Where dbt finds its profile and leaves what it makes, for every call of it."""
-    warehouse = warehouse_at(os.environ.get("FEATURE_STORE_WAREHOUSE", home.warehouse))
-    # The place that builds work in: dbt parses all anew when the profile names another than at the last parsing.
-    place = building(warehouse) if isinstance(warehouse, DuckDBWarehouse) else warehouse
     return {
         "DBT_PROFILES_DIR": str(PROJECT),
         "DBT_TARGET_PATH": str(home.path / "dbt" / "target"),
         "DBT_LOG_PATH": str(home.logs),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    } | place.dbt_environment()
+    }
+
+
+def parsing_environment(home: Home) -> dict[str, str]:
+    """What `dbt parse` needs besides: the place that builds work in. dbt parses all anew for a profile that names
+    another place than at the last parsing."""
+    warehouse = warehouse_at(os.environ.get("FEATURE_STORE_WAREHOUSE", home.warehouse))
+    place = building(warehouse) if isinstance(warehouse, DuckDBWarehouse) else warehouse
+    return dbt_environment(home) | place.dbt_environment()
 
 
 def variables(digest: str) -> list[str]:
@@ -57,7 +63,7 @@ def manifest_path() -> Path:
     target.mkdir(parents=True, exist_ok=True)
     home.warehouse.parent.mkdir(parents=True, exist_ok=True)
     command = [dbt_executable(), "parse", "--project-dir", str(PROJECT), "--quiet", *variables(digest)]
-    done = subprocess.run(command, env=os.environ | dbt_environment(home), capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | parsing_environment(home), capture_output=True, text=True)
     if done.returncode != 0:
         raise DbtProjectInvalid((done.stdout + done.stderr).strip() or "dbt parse failed")
     write_atomically(stamp, digest)
@@ -66,12 +72,21 @@ def manifest_path() -> Path:
 
 def published_marts() -> list[str]:
     """The marts whose `meta.published` is true, by name: those the product reads."""
+    return sorted(name for _, name, meta in _models() if meta.get("published") is True)
+
+
+def models_of(*layers: str) -> list[list[str]]:
+    """The asset keys, layer and name, of the models of these layers."""
+    return sorted([layer, name] for layer, name, _ in _models() if layer in layers)
+
+
+def _models() -> list[tuple[str, str, dict[str, Any]]]:
     nodes = json.loads(manifest_path().read_text())["nodes"].values()
-    return sorted(
-        node["name"]
+    return [
+        (node["fqn"][1], node["name"], node["config"].get("meta", {}))
         for node in nodes
-        if node["resource_type"] == "model" and node["config"].get("meta", {}).get("published") is True
-    )
+        if node["resource_type"] == "model"
+    ]
 
 
 def project_digest() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -19,6 +21,8 @@ class TenantRef:
     slug: str
     model_inputs: ModelInputs
     is_simulated: bool
+    # Cents a message costs and a positive outcome earns, when the tenant has said both.
+    costs: tuple[float, float] | None = None
 
 
 class UnknownTenant(Exception):
@@ -32,9 +36,17 @@ def all_tenants() -> list[TenantRef]:
     with psycopg.connect(settings().operational_url) as connection:
         rows = connection.execute("SELECT id::text, slug, settings FROM tenants ORDER BY slug").fetchall()
     return [
-        TenantRef(tenant_id, slug, given.get("model_inputs", {}), bool(given.get("simulated")))
+        TenantRef(tenant_id, slug, given.get("model_inputs", {}), bool(given.get("simulated")), _costs(given))
         for tenant_id, slug, given in rows
     ]
+
+
+def _costs(given: Mapping[str, Any]) -> tuple[float, float] | None:
+    """None as well when what the tenant set is no number: it must not stop everybody's training."""
+    try:
+        return float(given["message_cost_cents"]), float(given["outcome_value_cents"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def tenant_of(slug: str) -> TenantRef:

@@ -99,20 +99,34 @@ def run_graph(
             wanted = wanted if slug is not None else wanted - partitioned
             if not wanted:
                 continue
-            name = "loop" if slug is not None else "refresh"
-            with told_to(home.logs / "run.log"):
-                result = defs.resolve_job_def(name).execute_in_process(
-                    instance=instance,
-                    partition_key=slug,
-                    asset_selection=sorted(wanted),
-                    run_config={"loggers": {"progress": {"config": {}}}},
-                    tags={RUNNER: f"{socket.gethostname()}:{os.getpid()}"} | ({"tenant": slug} if slug else {}),
-                    raise_on_error=False,
-                )
-            reports.append(_report(instance, result.run_id, result.success))
-            if not reports[-1].succeeded:
-                raise RunFailed("; ".join(reports[-1].failed_checks or reports[-1].errors) or "the run failed")
+            job = defs.resolve_job_def("loop" if slug is not None else "refresh")
+            reports.append(executed(home, instance, job, slug, sorted(wanted), {"tenant": slug} if slug else {}))
     return reports
+
+
+def executed(
+    home: Home,
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    partition: str | None = None,
+    assets: list[dg.AssetKey] | None = None,
+    tags: dict[str, str] | None = None,
+    run_config: dict[str, Any] | None = None,
+) -> RunReport:
+    """The report of a run of the job in this process, which holds the warehouse. Raises RunFailed."""
+    with told_to(home.logs / "run.log"):
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=partition,
+            asset_selection=assets,
+            run_config={"loggers": {"progress": {"config": {}}}} | (run_config or {}),
+            tags={RUNNER: f"{socket.gethostname()}:{os.getpid()}"} | (tags or {}),
+            raise_on_error=False,
+        )
+    report = _report(instance, result.run_id, result.success)
+    if not report.succeeded:
+        raise RunFailed("; ".join(report.failed_checks or report.errors) or "the run failed")
+    return report
 
 
 @contextlib.contextmanager

@@ -86,6 +86,8 @@ def process_environment(home: Home) -> dict[str, str]:
     if "api" in ports:
         made["SERVING_PUBLIC_URL"] = f"http://127.0.0.1:{ports['api']}"
         made["GATEWAY_SIMULATOR_WEBHOOK_URL"] = f"http://127.0.0.1:{ports['api']}/api/v1/webhooks/whatsapp"
+    if "dagster" in ports:
+        made["SERVING_DAGSTER_URL"] = f"http://127.0.0.1:{ports['dagster']}"
     if "simulator" in ports:
         made["GATEWAY_BASE_URL"] = f"http://127.0.0.1:{ports['simulator']}"
         made |= {

@@ -1,45 +1,101 @@
 """Rows are judged once: a table's watermark moves only when its rows keep the contract, so that a broken row is judged
-again by every later run and keeps stopping what depends on it, until a newer version of it puts it right."""
+again by every later run and keeps stopping what depends on it, until a newer version of it puts it right.
+
+`raw._broken_rows` lists the rows that stand in the way now, `raw._contracts_kept` the load up to which a table is good.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from feature_store.warehouse import DuckDBWarehouse
-from orchestration.defs.ingest.contracts import CONTRACTS, Verdict, judge
+from feature_store.warehouse import Warehouse
+from orchestration.defs.ingest.contracts import CONTRACTS
+from orchestration.defs.ingest.judging import Judge, Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Judged at once, so that a first load of millions stays within memory.
 JUDGED_ROWS = 500_000
-WATERMARKS = """
-    CREATE TABLE IF NOT EXISTS raw._contracts_kept (table_name varchar PRIMARY KEY, kept_until timestamptz NOT NULL)
-"""
-NEW = (
-    "created_timestamp > coalesce((SELECT kept_until FROM raw._contracts_kept WHERE table_name = $table),"
-    " '-infinity'::timestamptz)"
+ROWS_A_STATEMENT = 100
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS raw._contracts_kept (table_name text PRIMARY KEY, load_id bigint NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS raw._broken_rows (table_name text NOT NULL, row_key text NOT NULL,
+        column_name text NOT NULL, expectation text NOT NULL, found text, judged_at timestamptz NOT NULL)""",
 )
 
 
-def judge_new_rows(warehouse: DuckDBWarehouse, table: str, now: dt.datetime) -> Verdict:
-    """The verdict on the rows ingested since the table's contract last held; moves the watermark when it holds."""
+def judge_new_rows(
+    warehouse: Warehouse, tables: Sequence[str], judge: Judge, now: dt.datetime
+) -> Iterator[tuple[str, Verdict]]:
+    """Each table with the verdict on its rows that arrived since its contract last held; moves the watermark when it
+    holds. Of a row that arrived in several versions the newest is judged."""
+    for statement in TABLES:
+        warehouse.raw_execute(statement)
+    loads = " UNION ALL ".join(
+        f"SELECT '{table}' AS table_name, max(_load_id) AS newest FROM raw.{table}" for table in tables
+    )
+    found = warehouse.raw_query(
+        f"SELECT l.table_name, l.newest, coalesce(k.load_id, 0) AS kept FROM ({loads}) AS l"
+        " LEFT JOIN raw._contracts_kept AS k ON k.table_name = l.table_name"
+    )
+    newest_and_kept = {str(table): (newest, int(kept)) for table, newest, kept in found.iter_rows()}
+    for table in tables:
+        newest, kept = newest_and_kept[table]
+        verdict = Verdict()
+        if newest is not None and newest > kept:
+            verdict = _judged(warehouse, table, judge, now, kept, int(newest))
+            _remember(warehouse, table, verdict, int(newest), now)
+        yield table, verdict
+
+
+def _judged(warehouse: Warehouse, table: str, judge: Judge, now: dt.datetime, kept: int, newest: int) -> Verdict:
     columns = ", ".join(f'"{column}"' for column in CONTRACTS[table].columns)
-    rows, expectations = 0, 0
-    broken: dict[str, int] = {}
-    examples: dict[str, list[str]] = {}
-    with warehouse.connect_raw(read_only=False) as connection:
-        connection.execute(WATERMARKS)
-        [(newest,)] = connection.execute(f"SELECT max(created_timestamp) FROM raw.{table}").fetchall()
-        keys = ", ".join(CONTRACTS[table].keys)
-        new_rows = connection.sql(
-            f"SELECT {columns} FROM raw.{table} WHERE {NEW} QUALIFY row_number() OVER"
-            f" (PARTITION BY {keys} ORDER BY changed_xid DESC, created_timestamp DESC) = 1",
-            params={"table": table},
+    keys = ", ".join(f'"{key}"' for key in CONTRACTS[table].keys)
+    arrived = f"""
+        SELECT {columns} FROM (
+            SELECT {columns}, row_number() OVER (PARTITION BY {keys} ORDER BY changed_xid DESC, _load_id DESC) AS nth
+            FROM raw.{table} WHERE _load_id > $1 AND _load_id <= $2
+        ) AS versions WHERE nth = 1
+    """
+    verdict = Verdict()
+    with warehouse.raw_batches(arrived, [kept, newest], JUDGED_ROWS) as batches:
+        for number, part in enumerate(_parts(batches), 1):
+            verdict.add(judge.judge(table, part.to_pandas(), now, f"load {newest:06}, part {number}"))
+    return verdict
+
+
+def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The batches put together, JUDGED_ROWS rows at a time: databases hand over small ones, and each judging costs."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.num_rows for one in waiting) >= JUDGED_ROWS:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _remember(warehouse: Warehouse, table: str, verdict: Verdict, newest: int, now: dt.datetime) -> None:
+    warehouse.raw_execute("DELETE FROM raw._broken_rows WHERE table_name = $1", [table])
+    for start in range(0, len(verdict.rows_named), ROWS_A_STATEMENT):
+        rows = verdict.rows_named[start : start + ROWS_A_STATEMENT]
+        marks = ", ".join(
+            "(" + ", ".join(f"${6 * number + place}" for place in range(1, 7)) + ")" for number in range(len(rows))
         )
-        for batch in new_rows.to_arrow_reader(JUDGED_ROWS):
-            verdict = judge(table, batch.to_pandas(), now)
-            rows, expectations = rows + verdict.rows, max(expectations, verdict.expectations)
-            for words, count in verdict.broken.items():
-                broken[words] = broken.get(words, 0) + count
-                examples.setdefault(words, verdict.examples[words])
-        if not broken and newest is not None:
-            connection.execute("INSERT OR REPLACE INTO raw._contracts_kept VALUES (?, ?)", [table, newest])
-    return Verdict(rows, expectations, broken, examples)
+        values = [
+            value for row in rows for value in (table, json.dumps(row.key), row.column, row.expectation, row.value, now)
+        ]
+        warehouse.raw_execute(f"INSERT INTO raw._broken_rows VALUES {marks}", values)
+    if verdict.passed:
+        warehouse.raw_execute(
+            "INSERT INTO raw._contracts_kept VALUES ($1, $2)"
+            " ON CONFLICT (table_name) DO UPDATE SET load_id = excluded.load_id",
+            [table, newest],
+        )

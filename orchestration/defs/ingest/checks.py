@@ -2,49 +2,68 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from feature_store.ingest import TABLES
 from feature_store.settings import settings
-from feature_store.warehouse import DuckDBWarehouse, warehouse_at
+from feature_store.warehouse import warehouse_at
 from orchestration.defs.ingest.boundary import judge_new_rows
-from orchestration.defs.ingest.contracts import CONTRACTS, Verdict
+from orchestration.defs.ingest.judging import Judge, Verdict
+from orchestration.lib.retrying import transient_errors_retried
+from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
+from orchestration.runtime.home import Home
 
 CHECK = "rows_keep_the_contract"
 DESCRIPTION = (
     "The table's Great Expectations suite, over rows not judged yet. Marts and scores stay as they are on failure."
 )
+SHOWN_ROWS = 50
 
 
 @dg.multi_asset_check(
     name="contracts",
-    specs=[
-        dg.AssetCheckSpec(CHECK, asset=["raw", table], blocking=True, description=DESCRIPTION) for table in CONTRACTS
-    ],
+    specs=[dg.AssetCheckSpec(CHECK, asset=["raw", table], blocking=True, description=DESCRIPTION) for table in TABLES],
     can_subset=True,
     pool="warehouse",
 )
 def contracts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    warehouse = warehouse_at(settings().warehouse)
-    assert isinstance(warehouse, DuckDBWarehouse)  # noqa: S101 - the only kind that holds raw rows so far
-    for key in sorted(context.selected_asset_check_keys):
-        verdict = judge_new_rows(warehouse, key.asset_key.path[-1], dt.datetime.now(dt.UTC))
+    home = Home.from_environment()
+    wanted = {key.asset_key.path[-1]: key for key in context.selected_asset_check_keys}
+    judge = Judge(home.path / "great_expectations", home.data_docs)
+    with transient_errors_retried(context), only_writer(home, PATIENCE_SECONDS):
+        warehouse = warehouse_at(settings().warehouse)
+        verdicts = list(judge_new_rows(warehouse, sorted(wanted), judge, dt.datetime.now(dt.UTC)))
+        judge.write_pages()
+    for table, verdict in verdicts:
+        page = judge.page(table, verdict.run) if verdict.run else None
         yield dg.AssetCheckResult(
-            asset_key=key.asset_key, check_name=CHECK, passed=verdict.passed, metadata=_readable(verdict)
+            asset_key=wanted[table].asset_key,
+            check_name=CHECK,
+            passed=verdict.passed,
+            metadata=_readable(verdict, page),
         )
 
 
-def _readable(verdict: Verdict) -> dict[str, dg.MetadataValue[Any]]:
+def _readable(verdict: Verdict, page: Path | None) -> dict[str, dg.MetadataValue[Any]]:
     found: dict[str, dg.MetadataValue[Any]] = {
         "rows_judged": dg.MetadataValue.int(verdict.rows),
         "expectations": dg.MetadataValue.int(verdict.expectations),
     }
+    if page:
+        found["data_docs"] = dg.MetadataValue.url(page.as_uri())
     if verdict.broken:
-        lines = [
-            f"| {words} | {count} | {', '.join(verdict.examples[words])} |" for words, count in verdict.broken.items()
-        ]
         summary = "; ".join(f"{words}: {count} rows" for words, count in verdict.broken.items())
         found["summary"] = dg.MetadataValue.text(summary)
-        found["broken"] = dg.MetadataValue.md("\n".join(["| expectation | rows | examples |", "|---|---|---|", *lines]))
+        found["broken_rows"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    row.key | {"column": row.column, "expectation": row.expectation, "found": row.value or "nothing"}
+                )
+                for row in verdict.rows_named[:SHOWN_ROWS]
+            ]
+        )
+        found["all_broken_rows"] = dg.MetadataValue.text("the warehouse's table raw._broken_rows")
     return found

@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,6 +12,9 @@ from feature_store.settings import settings as store_settings
 from feature_store.warehouse import warehouse_at
 from orchestration.lib.partitions import TenantRef, tenant_of, tenants
 from orchestration.runtime.home import Home
+
+if TYPE_CHECKING:
+    from training.evaluate import Evaluation
 
 MODEL_NAMES = ("lead_scoring", "churn", "engagement")
 LEARNT_FROM = {
@@ -95,7 +99,9 @@ def _model(model: str) -> dg.AssetsDefinition:
         from orchestration.lib.simulated_truth import truth
         from training.cycle import learn
         from training.errors import EmptySplit, TooFewLabels
+        from training.evaluate import Costs
         from training.registry import Registry, log_abstention
+        from training.retention import actions_followed_by_return
         from training.settings import TrainingSettings
         from training.snapshots import load_dataset
 
@@ -113,8 +119,14 @@ def _model(model: str) -> dg.AssetsDefinition:
             if tenant.is_simulated
             else None
         )
+        now = dt.datetime.now(dt.UTC)
+        warehouse = warehouse_at(store_settings().warehouse)
+        notes = {"actions": actions_followed_by_return(warehouse, tenant.tenant_id, now)} if model == "churn" else None
+        costs = Costs(*tenant.costs) if tenant.costs else None
         try:
-            turn = learn(dataset, tracked, configured, seed=SEED, now=dt.datetime.now(dt.UTC), truth=known, tags=tags)
+            turn = learn(
+                dataset, tracked, configured, seed=SEED, now=now, truth=known, costs=costs, tags=tags, notes=notes
+            )
         except (TooFewLabels, EmptySplit) as reason:
             log_abstention(tracked, model, tenant.tenant_id, str(reason), tags)
             return dg.MaterializeResult(metadata={"outcome": f"abstained: {reason}"})
@@ -127,11 +139,24 @@ def _model(model: str) -> dg.AssetsDefinition:
                 "mlflow_run_id": turn.registered.run_id,
                 "rows": dataset.frame.height,
                 "calibration": _picture(turn.evaluation),
+                "segments": _segments(turn.evaluation),
                 **figures,
             }
         )
 
     return trained
+
+
+def _segments(evaluation: "Evaluation") -> dg.MetadataValue[Any]:
+    """How good the model is for some of the people, as a table."""
+    lines = [
+        f"| {segment.name} | {segment.rows} | {segment.positives} | {segment.auc.value:.3f} |"
+        f" {segment.calibration_error:.3f} |"
+        for segment in evaluation.segments
+    ]
+    return dg.MetadataValue.md(
+        "\n".join(["| people | rows | positives | AUC | calibration error |", "|---|---|---|---|---|", *lines])
+    )
 
 
 def _picture(evaluation: object) -> dg.MetadataValue:

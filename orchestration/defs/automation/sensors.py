@@ -1,0 +1,75 @@
+"""What the graph reacts to: tenants that come and go, runs that fail, days that were ingested anew."""
+
+import datetime as dt
+
+import dagster as dg
+
+from orchestration.defs.automation.backfill import backfill
+from orchestration.defs.automation.jobs import refresh
+from orchestration.lib import alerts
+from orchestration.lib.partitions import all_tenants, tenants
+
+RUNNING = dg.DefaultSensorStatus.RUNNING
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.sensor(
+    name="tenants_follow_the_database",
+    minimum_interval_seconds=60,
+    default_status=RUNNING,
+    description="A partition for each tenant there is, and for no other.",
+)
+def tenant_partitions(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    known = set(context.instance.get_dynamic_partitions(tenants.name or ""))
+    there = {tenant.slug for tenant in all_tenants()}
+    if known == there:
+        return dg.SkipReason(f"{len(known)} tenants, as before")
+    changes: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+    if there - known:
+        changes.append(tenants.build_add_request(sorted(there - known)))
+    if known - there:
+        changes.append(tenants.build_delete_request(sorted(known - there)))
+    return dg.SensorResult(dynamic_partitions_requests=changes)
+
+
+@dg.run_failure_sensor(
+    name="tell_of_failed_runs",
+    minimum_interval_seconds=30,
+    default_status=RUNNING,
+    description="A JSON POST to RAPPORT_ALERT_URL for each run that failed; a line in the log without it.",
+)
+def tell_of_failed_runs(context: dg.RunFailureSensorContext) -> None:
+    run = context.dagster_run
+    alerts.send(
+        alerts.Alert(
+            run_id=run.run_id,
+            job=run.job_name,
+            tenant=run.tags.get("dagster/partition") if run.job_name != backfill.name else None,
+            error=" ".join((context.failure_event.message or "failed").split())[:1000],
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        )
+    )
+
+
+@dg.run_status_sensor(
+    name="refresh_after_backfill",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[backfill],
+    request_job=refresh,
+    minimum_interval_seconds=30,
+    default_status=RUNNING,
+    description="Contracts, dbt and publication once the last of the days asked for is in.",
+)
+def refresh_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    waiting = context.instance.get_runs_count(dg.RunsFilter(job_name=backfill.name, statuses=UNFINISHED))
+    if waiting:
+        return dg.SkipReason(f"{waiting} days are still to come")
+    return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+
+SENSORS = [tenant_partitions, tell_of_failed_runs, refresh_after_backfill]

@@ -1,0 +1,173 @@
+"""Great Expectations at the boundary: a suite a table, verdicts that name the broken rows, pages that show them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.defs.ingest.contracts import CONTRACTS, Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Clocks of providers run ahead of ours by seconds; more is a broken row.
+CLOCK_SKEW = dt.timedelta(minutes=5)
+# Broken rows are counted without end and named up to this many an expectation.
+NAMED_ROWS = 1_000
+KEPT_PAGES = 20
+SITE = "boundary"
+
+
+@dataclass(frozen=True)
+class BrokenRow:
+    """`key` is what tells the row from others; `value` what stood in `column`, as text."""
+
+    table: str
+    key: dict[str, str]
+    column: str
+    expectation: str
+    value: str | None
+
+
+@dataclass
+class Verdict:
+    """What a contract said of some rows. `broken` maps an expectation in words to how many rows break it; `rows_named`
+    holds at most NAMED_ROWS of them each. `run` names the judging whose page shows it."""
+
+    rows: int = 0
+    expectations: int = 0
+    broken: dict[str, int] = field(default_factory=dict)
+    rows_named: list[BrokenRow] = field(default_factory=list)
+    run: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not self.broken
+
+    def add(self, other: Verdict) -> None:
+        """Takes in the verdict on further rows of the same table."""
+        # Of several parts the first broken one is shown, else the last.
+        self.run = other.run if self.passed else self.run
+        self.rows += other.rows
+        self.expectations = max(self.expectations, other.expectations)
+        for words, count in other.broken.items():
+            self.broken[words] = self.broken.get(words, 0) + count
+        self.rows_named += other.rows_named
+
+
+class Judge:
+    """Holds one Great Expectations context, made when the first rows are judged: its import takes seconds.
+
+    `folder` is where the context keeps its suites and results; the pages go to `docs`.
+    """
+
+    def __init__(self, folder: Path, docs: Path) -> None:
+        self.folder, self.docs = folder, docs
+        self._judged: list[tuple[str, str]] = []
+
+    def judge(self, table: str, rows: pd.DataFrame, now: dt.datetime, run: str) -> Verdict:
+        """The verdict on `rows`, which have (at least) the contract's columns; times are UTC. No rows keep every
+        contract. `run` names this judging in the pages."""
+        if rows.empty:
+            return Verdict()
+        context, contract = self._context, CONTRACTS[table]
+        import great_expectations as gx
+        from great_expectations.core.run_identifier import RunIdentifier
+
+        suite = context.suites.add_or_update(gx.ExpectationSuite(name=table, expectations=_expectations(contract, now)))
+        source = context.data_sources.add_or_update_pandas("raw")
+        batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("new rows")
+        definition = gx.ValidationDefinition(name=table, data=batch, suite=suite)
+        result = context.validation_definitions.add_or_update(definition).run(
+            batch_parameters={"dataframe": rows},
+            result_format={
+                "result_format": "SUMMARY",
+                "partial_unexpected_count": NAMED_ROWS,
+                "unexpected_index_column_names": list(contract.keys),
+            },
+            run_id=RunIdentifier(run_name=run),
+        )
+        self._judged.append((table, run))
+        verdict = Verdict(len(rows), len(result.results), run=run)
+        for outcome in result.results:
+            if not outcome.success:
+                column = outcome.expectation_config.kwargs["column"]
+                expectation = outcome.expectation_config.type.removeprefix("expect_")
+                verdict.broken[f"{expectation} ({column})"] = int(outcome.result.get("unexpected_count") or 0)
+                verdict.rows_named += [
+                    _broken_row(table, contract, column, expectation, found)
+                    for found in outcome.result.get("partial_unexpected_index_list") or []
+                ]
+        return verdict
+
+    def write_pages(self) -> None:
+        """The pages of all that was judged since the last call are there, the index lists them; of each table the
+        oldest are gone."""
+        if not self._judged:
+            return
+        for table in {table for table, _ in self._judged}:
+            for kept in (self.folder / "gx" / "uncommitted" / "validations" / table, self.docs / "validations" / table):
+                for old in sorted(kept.glob("*"), key=lambda one: one.stat().st_mtime, reverse=True)[KEPT_PAGES:]:
+                    shutil.rmtree(old)
+        store = self._context.validation_results_store
+        named = {(key.expectation_suite_identifier.name, key.run_id.run_name): key for key in store.list_keys()}
+        self._context.build_data_docs(
+            site_names=[SITE], resource_identifiers=[named[judged] for judged in self._judged if judged in named]
+        )
+        self._judged.clear()
+
+    def page(self, table: str, run: str) -> Path | None:
+        """The page that shows a judging, None when it is not (or no longer) kept."""
+        pages = (self.docs / "validations" / table / run).rglob("*.html")
+        return max(pages, key=lambda page: page.stat().st_mtime, default=None)
+
+    @cached_property
+    def _context(self) -> Any:
+        os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import; it would tell its makers of every call
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        context = gx.get_context(mode="file", project_root_dir=str(self.folder))
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        for site in list(context.variables.data_docs_sites or {}):
+            context.delete_data_docs_site(site)
+        site_config: Any = {
+            "class_name": "SiteBuilder",
+            "show_how_to_buttons": False,
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(self.docs)},
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        }
+        context.add_data_docs_site(SITE, site_config)
+        return context
+
+
+def _broken_row(table: str, contract: Contract, column: str, expectation: str, found: Mapping[str, Any]) -> BrokenRow:
+    value = found.get(column)
+    key = {name: str(found.get(name)) for name in contract.keys}
+    # A missing value is NaN, NaT or None to pandas, none of which equals itself or tells more than "none".
+    return BrokenRow(table, key, column, expectation, None if value is None or value != value else str(value))
+
+
+def _expectations(contract: Contract, now: dt.datetime) -> list[Any]:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    latest = pd.Timestamp(now + CLOCK_SKEW)
+    filled = [*contract.keys, *contract.required, *contract.past]
+    return [
+        *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in dict.fromkeys(filled)),
+        *(
+            gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values)
+            for column, values in contract.allowed.items()
+        ),
+        *(gxe.ExpectColumnValuesToBeBetween(column=column, max_value=latest) for column in contract.past),
+        *(gxe.ExpectColumnValuesToBeBetween(column=column, min_value=0) for column in contract.positive),
+        *(gxe.ExpectColumnValuesToBeBetween(column=column, min_value=0, max_value=1) for column in contract.fractions),
+    ]
