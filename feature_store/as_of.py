@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 
 from feature_store.feature_view import FeatureView
+from feature_store.sessions import literal
 
 # (tenant, contact, event, created) is the grain of every view, so this order leaves no ties.
 NEWEST = {
@@ -37,6 +38,15 @@ def as_of(dialect: str, views: tuple[tuple[FeatureView, tuple[str, ...]], ...], 
     return (
         f"WITH {found} SELECT spine.{key}, {columns}, tenant.timezone AS tenant_timezone FROM spine {joins}"
         " LEFT JOIN marts.dim_tenants AS tenant ON tenant.tenant_id = spine.tenant_id"
+    )
+
+
+def everybody(at: dt.datetime, tenant_id: str | None = None) -> str:
+    """A statement that makes `spine` of the tenant's contacts (of all tenants' without one) at one moment (UTC)."""
+    whose = "" if tenant_id is None else f" WHERE tenant_id = {literal(tenant_id)}"
+    return (
+        "CREATE TEMP TABLE spine AS SELECT row_number() OVER () AS spine_row, tenant_id, contact_id,"
+        f" CAST({literal(at.isoformat())} AS timestamptz) AS at FROM marts.dim_contacts{whose}"
     )
 
 

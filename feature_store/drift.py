@@ -63,6 +63,12 @@ def population_stability(reference: Bins, values: NDArray[Any]) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
+def bin_shares(reference: Bins, values: NDArray[Any]) -> tuple[float, ...]:
+    """The share of all values that lies in each bin; what they lack to 1 is missing. Raises ValueError for an empty
+    array."""
+    return tuple(_shares(values, np.array(reference.edges, np.float64))[0].tolist())
+
+
 def _known(values: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """The values that are there, and the share of those that are not."""
     if values.size == 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.as_of import as_of
+from feature_store.as_of import as_of, everybody
 from feature_store.feature_services import FeatureService
 from feature_store.feature_views import NUMBERS
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
@@ -61,7 +61,7 @@ def materialize(
     at = now.astimezone(dt.UTC)
     moment = (at - EPOCH) // MICROSECOND
     with open_session(warehouse) as session, redis.Redis.from_url(redis_url) as client:
-        session.execute(_everybody(tenant_id, at))
+        session.execute(everybody(at, tenant_id))
         earlier: list[bytes] = client.hkeys(members_key(tenant_id))
         run = 1 + max((int(part.split(b":")[0]) for part in earlier), default=0)
         _announce(client, _timezone(session, tenant_id), tenant_id, moment, layout)
@@ -79,15 +79,6 @@ def materialize(
         remove(client, tenant_id, _forgotten(client, tenant_id))
         client.expire(members_key(tenant_id), EXPIRY)
     return MaterializedSnapshot(snapshot_id(moment), writer.written, removed)
-
-
-def _everybody(tenant_id: str, at: dt.datetime) -> str:
-    """The tenant's contacts at one moment, as the spine of `as_of`."""
-    return (
-        "CREATE TEMP TABLE spine AS SELECT row_number() OVER () AS spine_row, tenant_id, contact_id,"
-        f" CAST({literal(at.isoformat())} AS timestamptz) AS at"
-        f" FROM marts.dim_contacts WHERE tenant_id = {literal(tenant_id)}"
-    )
 
 
 def _timezone(session: Session, tenant_id: str) -> str:
