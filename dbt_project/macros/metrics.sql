@@ -26,6 +26,9 @@
     (50 * coalesce({{ read_rate(read, delivered) }}, 0) + 50 * {{ response_rate(replied, sent) }})
 {%- endmacro %}
 
+{#- A lead is hot above this score. -#}
+{% macro hot_lead_score() -%} 80 {%- endmacro %}
+
 {#- The normal distribution's 97.5 % point: 95 % lie within this many standard errors. -#}
 {% macro z_95() -%} cast(1.959963984540054 as double precision) {%- endmacro %}
 

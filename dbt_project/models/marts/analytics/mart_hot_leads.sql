@@ -1,7 +1,7 @@
 with hot as (
     select tenant_id, contact_id, score, probability, tier, model_version, feature_snapshot_id, scored_at
     from {{ ref('stg_operational__scores') }}
-    where model = 'lead_scoring' and score > 80
+    where model = 'lead_scoring' and score > {{ hot_lead_score() }}
 ),
 consents as (
     select tenant_id, contact_id, status
