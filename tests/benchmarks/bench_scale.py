@@ -110,8 +110,8 @@ def run(command: list[str], environment: dict[str, str]) -> Cost:
 
 def perform(step: str, folder: Path, tenant_id: str, as_of: dt.datetime) -> None:
     """One step in this process."""
+    from feature_store import materialize
     from feature_store.ingest import TABLES, ingest
-    from feature_store.materialize import materialize
     from feature_store.warehouse import DuckDBWarehouse
 
     warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
@@ -119,10 +119,12 @@ def perform(step: str, folder: Path, tenant_id: str, as_of: dt.datetime) -> None
         ingest(os.environ["FEATURE_STORE_OPERATIONAL_URL"], warehouse, now=as_of)
     elif step == "contracts":
         from orchestration.defs.ingest.boundary import judge_new_rows
+        from orchestration.defs.ingest.judging import Judge
 
-        for table in TABLES:
-            verdict = judge_new_rows(warehouse, table, as_of)
+        judge = Judge(folder / "great_expectations", folder / "data_docs")
+        for table, verdict in judge_new_rows(warehouse, TABLES, judge, as_of):
             assert verdict.passed, (table, verdict.broken)
+        judge.write_pages()
     else:
         materialize(warehouse, os.environ["FEATURE_STORE_REDIS_URL"], tenant_id, as_of)
 

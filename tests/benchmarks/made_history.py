@@ -73,16 +73,17 @@ INSERT INTO message_status_events (tenant_id, message_id, status, occurred_at, k
     FROM arriving, (VALUES
         ('sent', interval '1 second', 0.8), ('delivered', '4 seconds', 0.76), ('read', '1 hour', 0.5)
     ) happened (status, after, below)
-    WHERE chance < below;
+    WHERE chance < below AND known + after < %(end)s;
 INSERT INTO replies (tenant_id, message_id, contact_id, in_reply_to_id, text, timestamp, known_at)
     SELECT %(tenant)s, made.id('message', i), made.id('contact', n), NULL, 'Yes', at, known
     FROM arriving WHERE chance > 0.9;
 INSERT INTO orders (tenant_id, id, contact_id, external_id, platform, status, total_cents, ordered_at, known_at)
     SELECT %(tenant)s, made.id('order', i), made.id('contact', n), 'order-' || i, 'shop', 'delivered', 500 + i %% 9000,
         at + interval '2 hours', known + interval '2 hours'
-    FROM arriving WHERE chance < 0.05;
+    FROM arriving WHERE chance < 0.05 AND known + interval '2 hours' < %(end)s;
 INSERT INTO order_items (tenant_id, order_id, name, quantity, price_cents)
-    SELECT %(tenant)s, made.id('order', i), 'Thing', 1, 500 + i %% 9000 FROM arriving WHERE chance < 0.05;
+    SELECT %(tenant)s, made.id('order', i), 'Thing', 1, 500 + i %% 9000
+    FROM arriving WHERE chance < 0.05 AND known + interval '2 hours' < %(end)s;
 INSERT INTO outbound_messages (tenant_id, id, campaign_id, contact_id, phone_number_id, payload, payload_hash, state,
         due_at, accepted_at)
     SELECT %(tenant)s, made.id('message', i), made.id('campaign', 0), made.id('contact', n), made.id('number', 1), '{}',
