@@ -1,10 +1,11 @@
 """PostgreSQL to the warehouse's raw schema: every version of every row, none missed, none doubled, none kept that was
 deleted.
 
-Rows are picked by transaction, not by time. `changed_xid` is the transaction that wrote a row last; whatever lies below
-the oldest transaction still running (`pg_snapshot_xmin`) is final. A run reads from where the last one stopped up to
-that horizon, and records the new horizon in the same transaction of the warehouse as the rows. Deletions come the same
-way, from the tombstones a trigger writes (`deleted_rows`).
+Rows are picked by transaction, not by time. `changed_xid` is the transaction that wrote a row last. A run reads, in one
+snapshot, the rows whose transaction the last run's snapshot did not see, however late it was committed, and records its
+own snapshot in the same transaction of the warehouse as the rows. So each load makes raw what the source was at one
+moment: its newest versions by `_load_id` (not by `changed_xid`: an older transaction may write a row after a younger
+one). Deletions come the same way, from the tombstones a trigger writes (`deleted_rows`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from feature_store.ingest_source import (
     Source,
     SourceReplaced,
     SourceSchemaChanged,
-    between,
+    new_since,
     open_source,
     select,
     wanted_tables,
@@ -33,14 +34,14 @@ __all__ = ["TABLES", "IngestedTable", "SourceReplaced", "SourceSchemaChanged", "
 DELETIONS = """
     SELECT tenant_id::text AS tenant_id, table_name, row_id::text AS row_id, contact_id::text AS contact_id,
         changed_xid::text::bigint AS changed_xid, deleted_at
-    FROM public.deleted_rows WHERE table_name = '{table}' AND {between}
+    FROM public.deleted_rows WHERE table_name = '{table}' AND {new}
 """
 
 
 @dataclass(frozen=True)
 class IngestedTable:
-    """`rows` is the number of row versions added, `deleted` of deletions applied; `horizon` the transaction id up to
-    which the table is complete."""
+    """`rows` is the number of row versions added, `deleted` of deletions applied; `horizon` the transaction id below
+    which the table is complete (some later ones are in it too)."""
 
     name: str
     rows: int
@@ -71,16 +72,16 @@ def ingest(
 
 def _ingest_table(source: Source, raw: Raw, table: str, columns: list[Column], load: Load) -> IngestedTable:
     started = time.perf_counter()
-    since = raw.horizon(table)
+    since = raw.snapshot(table)
     source.require_after(table, since)
-    arriving = between(since, source.horizon)
+    arriving = new_since(since)
     with raw.transaction():
         rows = raw.append(table, source.batches(select(table, columns, arriving)), load)
-        deleted = raw.append("deletions", source.batches(DELETIONS.format(table=table, between=arriving)), load)
+        deleted = raw.append("deletions", source.batches(DELETIONS.format(table=table, new=arriving)), load)
         if deleted:
             raw.apply_deletions(table, load)
             raw.settle("deletions")
-        raw.move_horizon(table, source.horizon)
-        if rows or since == 0:
+        raw.move_to(table, source)
+        if rows or not since:
             raw.settle(table)
     return IngestedTable(table, rows, time.perf_counter() - started, source.horizon, deleted, load.id)

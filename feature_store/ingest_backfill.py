@@ -54,38 +54,40 @@ def ingest_day(
 
 
 def _agree(source: Source, raw: Raw, table: str, columns: list[Column], day: dt.date, load: Load) -> tuple[int, int]:
-    complete = raw.horizon(table)
-    source.require_after(table, complete)
+    seen = raw.snapshot(table)
+    if not seen:
+        return 0, 0
+    source.require_after(table, seen)
     names = ", ".join(f'"{column.name}"' for column in columns)
     with raw.transaction():
         raw.execute(f"CREATE TABLE raw._arrived AS SELECT * FROM raw.{table} LIMIT 0")
-        raw.append("_arrived", source.batches(select(table, columns, _within(table, day))), load)
+        raw.append("_arrived", source.batches(select(table, columns, f"{_within(table, day)} AND {_seen(seen)}")), load)
         lacking = (
-            f"FROM raw._arrived AS arrived WHERE changed_xid < $1 AND NOT EXISTS (SELECT 1 FROM raw.{table} AS kept"
+            f"FROM raw._arrived AS arrived WHERE NOT EXISTS (SELECT 1 FROM raw.{table} AS kept"
             " WHERE kept.id = arrived.id AND kept.changed_xid = arrived.changed_xid)"
         )
-        ((added,),) = raw.rows(f"SELECT count(*) {lacking}", [complete])
-        gone = _gone(source, raw, table, day, complete)
+        ((added,),) = raw.rows(f"SELECT count(*) {lacking}")
+        gone = _gone(source, raw, table, day, seen)
         if added or gone:
             raw.record(load)
         if added:
             stamped = f"{names}, _load_id, created_timestamp"
-            raw.execute(f"INSERT INTO raw.{table} ({stamped}) SELECT {stamped} {lacking}", [complete])
+            raw.execute(f"INSERT INTO raw.{table} ({stamped}) SELECT {stamped} {lacking}")
         if gone:
-            _record_deletions(raw, table, gone, complete, load)
+            _record_deletions(raw, table, gone, seen, load)
             raw.apply_deletions(table, load)
             raw.settle("deletions")
         raw.execute("DROP TABLE raw._arrived")
     return int(added), len(gone)
 
 
-def _gone(source: Source, raw: Raw, table: str, day: dt.date, complete: int) -> list[str]:
+def _gone(source: Source, raw: Raw, table: str, day: dt.date, seen: str) -> list[str]:
     """Ids whose newest version in raw lies in the day, and of which the source knows nothing: neither the row, on
     whatever day it may lie by now, nor its deletion, which the next ingest brings."""
     found = raw.rows(f"""
         SELECT newest.id FROM (
             SELECT id, "{EVENT_TIMES[table]}" AS moment,
-                row_number() OVER (PARTITION BY id ORDER BY changed_xid DESC) AS version_rank FROM raw.{table}
+                row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS version_rank FROM raw.{table}
             WHERE id IN (SELECT id FROM raw.{table} WHERE {_within(table, day)})
         ) AS newest
         WHERE version_rank = 1 AND {_within(table, day, "moment")}
@@ -98,15 +100,14 @@ def _gone(source: Source, raw: Raw, table: str, day: dt.date, complete: int) -> 
         query = f"""
             SELECT id::text FROM public.{table} WHERE id IN ({ids}) UNION ALL SELECT row_id::text
             FROM public.deleted_rows
-            WHERE table_name = '{table}' AND row_id IN ({ids}) AND changed_xid >= '{complete}'::xid8
+            WHERE table_name = '{table}' AND row_id IN ({ids}) AND NOT {_seen(seen)}
         """
         known |= {str(row_id) for (row_id,) in source.rows(query)}
     return [row_id for row_id in missing if row_id not in known]
 
 
-def _record_deletions(raw: Raw, table: str, gone: Sequence[str], complete: int, load: Load) -> None:
-    """As if the rows had been deleted in the first transaction that is not in raw: every version in raw is older, and
-    whatever comes later is not."""
+def _record_deletions(raw: Raw, table: str, gone: Sequence[str], seen: str, load: Load) -> None:
+    """As if the rows had been deleted in the first transaction after those raw knows."""
     tenant = "id" if table == "tenants" else "tenant_id"
     if table in PARENTS:
         parent, key = PARENTS[table]
@@ -118,8 +119,12 @@ def _record_deletions(raw: Raw, table: str, gone: Sequence[str], complete: int, 
             "INSERT INTO raw.deletions (tenant_id, table_name, row_id, contact_id, changed_xid, deleted_at, _load_id,"
             f" created_timestamp) SELECT DISTINCT lost.{tenant}, '{table}', lost.id, {contact}, $1, $2, $3, $2"
             f" FROM raw.{table} AS lost WHERE lost.id IN ({ids})",
-            [complete, load.now, load.id],
+            [int(seen.split(":")[1]), load.now, load.id],
         )
+
+
+def _seen(snapshot: str) -> str:
+    return f"pg_visible_in_snapshot(changed_xid, '{snapshot}'::pg_snapshot)"
 
 
 def _parts(ids: Sequence[str]) -> Iterator[str]:

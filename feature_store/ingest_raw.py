@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feature_store.ingest_source import Column, SourceSchemaChanged
+from feature_store.ingest_source import Column, Source, SourceSchemaChanged
 from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 LAYOUT = (
     "CREATE SCHEMA IF NOT EXISTS raw",
-    "CREATE TABLE IF NOT EXISTS raw._horizons (table_name text PRIMARY KEY, horizon bigint NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS raw._horizons (table_name text PRIMARY KEY, horizon bigint NOT NULL,"
+    " snapshot text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS raw._loads (load_id bigint PRIMARY KEY, kind text NOT NULL,"
     " started_at timestamptz NOT NULL, horizon bigint NOT NULL)",
     "CREATE TABLE IF NOT EXISTS raw.deletions (tenant_id text NOT NULL, table_name text NOT NULL, row_id text NOT NULL,"
@@ -81,16 +82,16 @@ class Raw(abc.ABC):
             [load.id, load.kind, load.now, load.horizon],
         )
 
-    def horizon(self, table: str) -> int:
-        """The transaction id up to which raw holds the table; 0 before its first ingest."""
-        found = self.rows("SELECT horizon FROM raw._horizons WHERE table_name = $1", [table])
-        return int(found[0][0]) if found else 0
+    def snapshot(self, table: str) -> str:
+        """The snapshot of the source as of which raw holds the table; empty before its first ingest."""
+        found = self.rows("SELECT snapshot FROM raw._horizons WHERE table_name = $1", [table])
+        return str(found[0][0]) if found else ""
 
-    def move_horizon(self, table: str, horizon: int) -> None:
+    def move_to(self, table: str, source: Source) -> None:
         self.execute(
-            "INSERT INTO raw._horizons VALUES ($1, $2)"
-            " ON CONFLICT (table_name) DO UPDATE SET horizon = excluded.horizon",
-            [table, horizon],
+            "INSERT INTO raw._horizons VALUES ($1, $2, $3)"
+            " ON CONFLICT (table_name) DO UPDATE SET horizon = excluded.horizon, snapshot = excluded.snapshot",
+            [table, source.horizon, source.snapshot],
         )
 
     def ensure(self, tables: dict[str, list[Column]]) -> None:
@@ -114,12 +115,13 @@ class Raw(abc.ABC):
             )
 
     def apply_deletions(self, table: str, load: Load) -> None:
-        """Removes every version of a row that is older than its deletion in this load."""
+        """Removes the versions of earlier loads of every row deleted in this one. What this load brought is alive in
+        its snapshot: a row put back after its deletion."""
         tenant = "id" if table == "tenants" else "tenant_id"
         self.execute(
             f"DELETE FROM raw.{table} USING raw.deletions AS gone WHERE gone._load_id = $1 AND gone.table_name = $2"
             f" AND gone.row_id = {table}.id AND gone.tenant_id = {table}.{tenant}"
-            f" AND {table}.changed_xid < gone.changed_xid",
+            f" AND {table}._load_id < gone._load_id",
             [load.id, table],
         )
 

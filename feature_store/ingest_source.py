@@ -76,21 +76,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Source:
-    """One snapshot of the operational database. All rows of transactions below `horizon` are in it, for good."""
+    """The operational database as of one `snapshot` (PostgreSQL's `pg_snapshot`). `horizon` is its xmin: all rows of
+    transactions below are in it, for good."""
 
     connection: Any
-    horizon: int
+    snapshot: str = ""
+
+    @property
+    def horizon(self) -> int:
+        return int(self.snapshot.split(":")[0])
 
     def columns(self, table: str) -> list[Column]:
         """What may be read of a table, in its order. Raises SourceSchemaChanged."""
         return [_column(table, str(name), str(kind)) for name, kind in self.rows(COLUMNS.format(table=table))]
 
-    def require_after(self, table: str, since: int) -> None:
-        """Raises SourceReplaced when raw holds the table up to a transaction that has yet to come here."""
-        if since > self.horizon:
+    def require_after(self, table: str, since: str) -> None:
+        """Raises SourceReplaced when raw holds the table as of a snapshot that has yet to come here."""
+        if since and int(since.split(":")[0]) > self.horizon:
             raise SourceReplaced(
-                f"raw.{table} is complete up to transaction {since}, but the operational database's oldest running one"
-                f" is {self.horizon}: it was restored from a backup, or is another one. Start a new warehouse for it"
+                f"raw.{table} is complete up to transaction {since.split(':')[0]}, but the oldest one that runs in the"
+                f" operational database is {self.horizon}: it was restored from a backup, or is another one. Start a"
+                " new warehouse for it"
             )
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -108,14 +114,14 @@ class Source:
 
 @contextlib.contextmanager
 def open_source(operational_url: str) -> Iterator[Source]:
-    """One snapshot and one horizon for all tables: a row and what it refers to arrive together."""
+    """One snapshot for all tables: a row and what it refers to arrive together."""
     import adbc_driver_postgresql.dbapi
 
     with adbc_driver_postgresql.dbapi.connect(operational_url) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        (found,) = Source(connection, 0).rows("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-        yield Source(connection, int(found[0]))
+        ((snapshot,),) = Source(connection).rows("SELECT pg_current_snapshot()::text")
+        yield Source(connection, str(snapshot))
 
 
 def wanted_tables(tables: Sequence[str] | None) -> tuple[str, ...]:
@@ -131,8 +137,13 @@ def select(table: str, columns: Sequence[Column], condition: str) -> str:
     return f"SELECT {selected} FROM public.{table} WHERE {condition}"
 
 
-def between(since: int, horizon: int) -> str:
-    return f"changed_xid >= '{since}'::xid8 AND changed_xid < '{horizon}'::xid8"
+def new_since(snapshot: str) -> str:
+    """The condition that a row was written by a transaction the earlier snapshot did not see; all rows for none."""
+    if not snapshot:
+        return "true"
+    xmin = snapshot.split(":")[0]
+    # The comparison finds the few by the index; the function leaves out those of them that were seen.
+    return f"changed_xid >= '{xmin}'::xid8 AND NOT pg_visible_in_snapshot(changed_xid, '{snapshot}'::pg_snapshot)"
 
 
 def _column(table: str, name: str, kind: str) -> Column:

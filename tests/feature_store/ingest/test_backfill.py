@@ -150,7 +150,9 @@ def test_a_row_put_back_after_a_backfill_removed_it_arrives(database, warehouse,
 
 def test_a_source_that_is_younger_than_raw_is_refused(database, warehouse, orders, versions):
     ingest(database.etl_read, warehouse, now=NOW)
-    warehouse.raw_execute("UPDATE raw._horizons SET horizon = 4000000000000 WHERE table_name = 'orders'")
+    warehouse.raw_execute(
+        "UPDATE raw._horizons SET snapshot = '4000000000000:4000000000000:' WHERE table_name = 'orders'"
+    )
     before = versions(warehouse, "orders")
 
     with pytest.raises(SourceReplaced, match="restored from a backup"):
