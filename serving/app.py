@@ -20,7 +20,7 @@ from serving.kit import logs
 from serving.kit.body_limit import BodyLimit
 from serving.kit.database import Database
 from serving.kit.request_context import RequestContext
-from serving.prediction.bundles import Bundles
+from serving.prediction.champions import Champions
 from serving.prediction.predictor import Predictor
 from serving.settings import Settings
 from serving.settings import settings as process_settings
@@ -71,7 +71,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         jwt_secret=secret,
         lifetime=dt.timedelta(minutes=settings.access_token_minutes),
     )
-    app.state.predictor = Predictor(database, redis, Bundles(settings.bundles_dir))
+    app.state.predictor = Predictor(
+        database,
+        redis,
+        Champions(settings.bundles_dir, max_bytes=settings.bundle_cache_bytes),
+        stale_after=dt.timedelta(hours=settings.features_stale_hours),
+    )
     try:
         async with webhook_writer(app), flushing(CallCounter(redis)) as app.state.usage:
             yield

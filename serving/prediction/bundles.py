@@ -1,17 +1,14 @@
-"""Promoted models as the API runs them: a manifest and an ONNX graph, loaded by digest and swapped while serving."""
+"""Promoted models as the API runs them: a manifest and an ONNX graph, loaded by digest, never a pickle."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import hashlib
 import json
-import logging
-import re
 import uuid
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +24,10 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SCHEMA_VERSION = 1
-LOADED_BUNDLES = 64
 RANKED = ("lead_scoring",)
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-log = logging.getLogger(__name__)
+# What a session keeps beside its graph, as measured: its nodes unpacked for evaluation, and its own tables.
+_SESSION_BYTES_A_GRAPH_BYTE = 4
+_SESSION_BYTES = 1_000_000
 
 
 class ModelNotTrained(Conflict):
@@ -40,6 +36,10 @@ class ModelNotTrained(Conflict):
 
 class BundleBroken(Unavailable):
     title = "The promoted model cannot be loaded"
+
+
+class CardMissing(Conflict):
+    title = "The promoted model came without the card that explanations need"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +52,69 @@ class Predictions:
     tier: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by identity: two loads of one digest are still two sessions.
+@dataclass(frozen=True, eq=False)
 class Bundle:
+    """`size` is what it takes in memory, in bytes, estimated from its graph."""
+
     model: str
     version: str
     digest: str
     service: FeatureService
     inputs: tuple[InputColumn, ...]
     reference_campaign: Mapping[str, Any]
+    trained_at: dt.datetime
+    size: int
+    _folder: Path
+    _ranges: NDArray[np.float64]
     _calibration: tuple[NDArray[np.float64], NDArray[np.float64]]
     _quantiles: NDArray[np.float64]
     _tiers: tuple[tuple[str, float], ...]
     _session: onnxruntime.InferenceSession
 
-    def predict(
-        self, features: OnlineFeatures, campaign_attributes: Mapping[str, Any] | None, at: dt.datetime
-    ) -> Predictions:
-        """One prediction for each of the features' contacts, asked at `at` about the campaign, or the reference one.
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """Figures, importance and reference values. Raises: CardMissing."""
+        try:
+            card: dict[str, Any] = json.loads((self._folder / "card.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise CardMissing from error
+        return card
 
-        Raises: BundleBroken when the graph gives no number.
-        """
+    def encode(
+        self, features: OnlineFeatures, campaign_attributes: Mapping[str, Any] | None, at: dt.datetime
+    ) -> NDArray[np.float32]:
+        """(n, len(inputs)): the contacts asked about at `at` (UTC), about the campaign or the reference one."""
         campaign = self.reference_campaign if campaign_attributes is None else campaign_attributes
-        matrix = encode_online(features, self.inputs, campaign, at)
+        return encode_online(features, self.inputs, campaign, at)
+
+    def probability(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated, (n,). Raises: BundleBroken when the graph gives no number."""
         raw = self._session.run(["probabilities"], {"X": matrix})[0][:, 1].astype(np.float64)
         if not np.isfinite(raw).all():
             raise BundleBroken("it gave no number for some input")
-        probability = np.clip(np.interp(raw, *self._calibration), 0.0, 1.0)
-        score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
-        return Predictions(probability, score.round(2), [self.tier(value) for value in score])
+        calibrated: NDArray[np.float64] = np.clip(np.interp(raw, *self._calibration), 0.0, 1.0)
+        return calibrated
 
-    def tier(self, score: float) -> str:
-        """The highest tier whose threshold the score reaches; the lowest tier when it reaches none."""
-        return next((name for name, threshold in self._tiers if score >= threshold), self._tiers[-1][0])
+    def judge(self, matrix: NDArray[np.float32]) -> Predictions:
+        """One prediction a row. Raises: BundleBroken."""
+        probability = self.probability(matrix)
+        score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
+        return Predictions(probability, score.round(2), self.tiers_of(score))
+
+    def out_of_range(self, matrix: NDArray[np.float32]) -> list[list[str]]:
+        """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
+        outside = (matrix < self._ranges[0]) | (matrix > self._ranges[1])
+        if not outside.any():
+            return [[]] * len(matrix)
+        names = np.array([column.name for column in self.inputs])
+        return [names[row].tolist() for row in outside]
+
+    def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
+        """The highest tier whose threshold each score reaches; the lowest tier when it reaches none."""
+        thresholds = np.array([threshold for _, threshold in reversed(self._tiers)])
+        reached = np.searchsorted(thresholds, score, side="right")
+        return [self._tiers[len(self._tiers) - max(1, count)][0] for count in reached.tolist()]
 
 
 def percentile(probability: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,8 +146,10 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise BundleBroken("its schema is of another version")
         options = onnxruntime.SessionOptions()
-        # One row takes microseconds; threads of its own would only contend with the server's.
+        # One row takes microseconds; threads of its own would only contend with the server's. Nor does a session keep
+        # the memory of its largest batch: there are hundreds of them.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         inputs = tuple(InputColumn.from_json(column) for column in manifest["inputs"])
         if session.get_inputs()[0].shape[1] != len(inputs):
@@ -130,6 +163,10 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
             service=FEATURE_SERVICES[manifest["feature_service"]],
             inputs=inputs,
             reference_campaign=manifest["reference_campaign"] or {},
+            trained_at=dt.datetime.fromisoformat(manifest["trained_at"]),
+            size=_SESSION_BYTES + _SESSION_BYTES_A_GRAPH_BYTE * len(graph),
+            _folder=folder,
+            _ranges=_ranges(manifest.get("ranges") or {}, inputs),
             _calibration=(np.array(calibration["x"], float), np.array(calibration["y"], float)),
             _quantiles=np.array(manifest["reference_quantiles"], float),
             _tiers=tuple(tiers),
@@ -141,71 +178,10 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
         raise BundleBroken("its files cannot be read") from error
 
 
-class Bundles:
-    """The champions under a folder, at most LOADED_BUNDLES of them in memory.
-
-    A champion is looked up by the state of its pointer file, so a promotion shows with the next request. When the new
-    bundle cannot be loaded, the old one goes on serving and the error is logged.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._loaded: OrderedDict[tuple[uuid.UUID, str], tuple[tuple[int, ...], Bundle]] = OrderedDict()
-        self._loading: dict[tuple[uuid.UUID, str], asyncio.Lock] = {}
-
-    async def champion(self, tenant_id: uuid.UUID, model: str) -> Bundle:
-        """The tenant's promoted model. Raises: ModelNotTrained, BundleBroken."""
-        key = (tenant_id, model)
-        state = self._state(key)
-        if (held := self._held(key, state)) is not None:
-            return held
-        async with self._loading.setdefault(key, asyncio.Lock()):
-            state = self._state(key)
-            if (held := self._held(key, state)) is not None:
-                return held
-            bundle = await asyncio.to_thread(self._load, key)
-            self._loaded[key] = (state, bundle)
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > LOADED_BUNDLES:
-                self._loaded.popitem(last=False)
-            return bundle
-
-    def _pointer(self, key: tuple[uuid.UUID, str]) -> Path:
-        return self._folder / str(key[0]) / key[1] / "champion.json"
-
-    def _state(self, key: tuple[uuid.UUID, str]) -> tuple[int, ...]:
-        try:
-            found = self._pointer(key).stat()
-        except OSError as error:
-            self._loaded.pop(key, None)
-            raise ModelNotTrained from error
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
-
-    def _held(self, key: tuple[uuid.UUID, str], state: tuple[int, ...]) -> Bundle | None:
-        held = self._loaded.get(key)
-        if held is None or held[0] != state:
-            return None
-        self._loaded.move_to_end(key)
-        return held[1]
-
-    def _load(self, key: tuple[uuid.UUID, str]) -> Bundle:
-        pointer = self._pointer(key)
-        try:
-            digest = _pointed_at(pointer)
-            return load_bundle(pointer.parent / digest, tenant_id=key[0], model=key[1], digest=digest)
-        except BundleBroken:
-            previous = self._loaded.get(key)
-            log.exception("bundle.broken", extra={"tenant_id": str(key[0]), "model": key[1]})
-            if previous is None:
-                raise
-            return previous[1]
-
-
-def _pointed_at(pointer: Path) -> str:
-    try:
-        digest = json.loads(pointer.read_bytes())["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleBroken("its pointer cannot be read") from error
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise BundleBroken("its pointer holds no digest")
-    return digest
+def _ranges(given: Mapping[str, tuple[float, float]], inputs: tuple[InputColumn, ...]) -> NDArray[np.float64]:
+    """(2, k): the least and the greatest value training saw of each input, without bounds where it tells none."""
+    unbounded = (-np.inf, np.inf)
+    bounds = np.array([given.get(column.name) or unbounded for column in inputs], float).reshape(-1, 2).T
+    # float32 matrices are compared with bounds noted from float64 ones.
+    slack = 1e-6 * np.maximum(1.0, np.where(np.isfinite(bounds), np.abs(bounds), 1.0))
+    return np.stack([bounds[0] - slack[0], bounds[1] + slack[1]])

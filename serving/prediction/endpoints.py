@@ -1,20 +1,55 @@
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import uuid
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
 
+from serving.auth.caller import Role
 from serving.auth.dependencies import PredictionsRead
 from serving.contact.service import ContactNotFound
-from serving.errors import problems
+from serving.errors import Unprocessable, problems
 from serving.kit.clock import NowDep
-from serving.prediction.bundles import BundleBroken, ModelNotTrained
-from serving.prediction.predictor import CampaignUnknown, FeaturesMissing, Predictor
-from serving.prediction.schemas import PredictBatchRead, PredictBatchRequest, PredictionRead, PredictRequest
+from serving.kit.dependencies import RedisDep
+from serving.prediction import arrow, batches
+from serving.prediction.bundles import BundleBroken, CardMissing, ModelNotTrained
+from serving.prediction.health import ml_health
+from serving.prediction.lean import Lean, LeanRoute, caller_of, is_json, lean
+from serving.prediction.predictor import (
+    USUAL,
+    CampaignUnknown,
+    FeaturesExpired,
+    FeaturesMissing,
+    Predictor,
+    Question,
+)
+from serving.prediction.retention import describe, recommendations
+from serving.prediction.schemas import (
+    FeatureImportanceRead,
+    FieldImportance,
+    GivenBatchRead,
+    MlHealthRead,
+    ModelName,
+    OptimalTimeRead,
+    OptimalTimeRequest,
+    PredictBatchRead,
+    PredictBatchRequest,
+    PredictionRead,
+    PredictRequest,
+    RecommendationsRead,
+)
+from serving.prediction.sendtimes import optimal_time
 
-router = APIRouter(prefix="/ml/models", tags=["ml"])
-BATCH_PROBLEMS = problems(ModelNotTrained, BundleBroken, CampaignUnknown)
-PREDICT_PROBLEMS = problems(ModelNotTrained, FeaturesMissing, BundleBroken, ContactNotFound, CampaignUnknown)
+router = APIRouter(prefix="/ml", tags=["ml"], route_class=LeanRoute)
+ONE_CONTACT = (ModelNotTrained, FeaturesMissing, FeaturesExpired, CardMissing, BundleBroken, ContactNotFound)
+PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown)
+CONTACT_PROBLEMS = problems(*ONE_CONTACT)
+BATCH_PROBLEMS = problems(ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable)
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+ARROW_TOO: dict[str, Any] = {"requestBody": {"content": {arrow.MEDIA_TYPE: _BYTES}}}
 
 
 async def _predictor(request: Request) -> Predictor:
@@ -24,45 +59,137 @@ async def _predictor(request: Request) -> Predictor:
 PredictorDep = Annotated[Predictor, Depends(_predictor)]
 
 
-@router.post("/lead-scoring/predict", responses=PREDICT_PROBLEMS)
+async def _predict(
+    predictor: Predictor, tenant_id: uuid.UUID, model: str, body: PredictRequest, now: NowDep
+) -> PredictionRead:
+    plain = body.campaign_id is None and body.campaign_attributes is None
+    question = USUAL if plain else Question(body.campaign_id, body.campaign_attributes)
+    return await predictor.predict(tenant_id, model, body.contact_id, question, at=now, explained=body.explain)
+
+
+def _predicts(model: str) -> Lean:
+    validate = PredictRequest.__pydantic_validator__.validate_json
+    to_json = PredictionRead.__pydantic_serializer__.to_json
+
+    async def answer(request: Request, body: bytes) -> bytes | None:
+        if not is_json(request):
+            return None
+        try:
+            asked = validate(body)
+        except ValidationError:
+            return None
+        caller, now = await caller_of(request, Role.SALES)
+        return to_json(await _predict(request.app.state.predictor, caller.tenant_id, model, asked, now))
+
+    return answer
+
+
+def _predicts_batch(model: str) -> Lean:
+    validate = PredictBatchRequest.__pydantic_validator__.validate_json
+
+    async def answer(request: Request, body: bytes) -> bytes | Response | None:
+        declared = request.headers.get("content-type", "")
+        if declared == arrow.MEDIA_TYPE:
+            caller, now = await caller_of(request, Role.SALES)
+            made = await batches.answer_arrow(request.app.state.predictor, caller.tenant_id, model, body, now)
+            return Response(made, media_type=arrow.MEDIA_TYPE)
+        if not is_json(request):
+            return None
+        try:
+            asked = validate(body)
+        except ValidationError:
+            return None
+        caller, now = await caller_of(request, Role.SALES)
+        made_of = await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
+        return made_of.__pydantic_serializer__.to_json(made_of)
+
+    return answer
+
+
+@router.post("/models/lead-scoring/predict", responses=PREDICT_PROBLEMS)
+@lean(_predicts("lead_scoring"))
 async def predict_lead_score(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to answer a campaign by buying, as a 0-100 score with its tier."""
-    return await predictor.predict(
-        caller.tenant_id, "lead_scoring", body.contact_id, campaign_id=body.campaign_id,
-        campaign_attributes=body.campaign_attributes, at=now,
-    )  # fmt: skip
+    return await _predict(predictor, caller.tenant_id, "lead_scoring", body, now)
 
 
-@router.post("/lead-scoring/batch", responses=BATCH_PROBLEMS)
+@router.post(
+    "/models/lead-scoring/batch",
+    responses=BATCH_PROBLEMS | {200: {"content": {arrow.MEDIA_TYPE: _BYTES}}},
+    openapi_extra=ARROW_TOO,
+)
+@lean(_predicts_batch("lead_scoring"))
 async def predict_lead_scores(
     body: PredictBatchRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
-) -> PredictBatchRead:
-    """Lead scores of up to 1,000 contacts, and why some have none."""
-    return await predictor.predict_many(
-        caller.tenant_id, "lead_scoring", body.contact_ids, campaign_id=body.campaign_id,
-        campaign_attributes=body.campaign_attributes, at=now,
-    )  # fmt: skip
+) -> PredictBatchRead | GivenBatchRead:
+    """Lead scores of up to 1,000 contacts, and why some have none; or of up to 1,000 people whose features are given.
+
+    An Arrow stream of up to 20,000 rows, uncompressed, is answered by one: either with the only column `contact_id`, or
+    with a column for each field; `campaign_id` and `campaign_attributes` (JSON) then stand in the schema's metadata.
+    """
+    return await batches.answer_json(predictor, caller.tenant_id, "lead_scoring", body, now)
 
 
-@router.post("/churn-prediction/predict", responses=PREDICT_PROBLEMS)
+@router.post("/models/churn-prediction/predict", responses=PREDICT_PROBLEMS)
+@lean(_predicts("churn"))
 async def predict_churn(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to fall silent."""
-    return await predictor.predict(
-        caller.tenant_id, "churn", body.contact_id, campaign_id=body.campaign_id,
-        campaign_attributes=body.campaign_attributes, at=now,
-    )  # fmt: skip
+    return await _predict(predictor, caller.tenant_id, "churn", body, now)
 
 
-@router.post("/engagement-prediction/predict", responses=PREDICT_PROBLEMS)
+@router.get("/models/churn-prediction/recommendations", responses=CONTACT_PROBLEMS)
+async def churn_recommendations(
+    caller: PredictionsRead, predictor: PredictorDep, now: NowDep, contact_id: Annotated[uuid.UUID, Query()]
+) -> RecommendationsRead:
+    """What drives the contact's risk of falling silent, and what brought silent contacts of this tenant back."""
+    known = await predictor.know(caller.tenant_id, "churn", contact_id, USUAL, at=now)
+    return await asyncio.to_thread(recommendations, known, contact_id, now)
+
+
+@router.post("/models/engagement-prediction/predict", responses=PREDICT_PROBLEMS)
+@lean(_predicts("engagement"))
 async def predict_engagement(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to engage with a message sent now."""
-    return await predictor.predict(
-        caller.tenant_id, "engagement", body.contact_id, campaign_id=body.campaign_id,
-        campaign_attributes=body.campaign_attributes, at=now,
-    )  # fmt: skip
+    return await _predict(predictor, caller.tenant_id, "engagement", body, now)
+
+
+@router.post("/models/engagement-prediction/optimal-time", responses=PREDICT_PROBLEMS)
+async def optimal_send_time(
+    body: OptimalTimeRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
+) -> OptimalTimeRead:
+    """At which of the next 168 hours the contact is likeliest to read, and the next best ones."""
+    question = Question(body.campaign_id, body.campaign_attributes)
+    known = await predictor.know(caller.tenant_id, "engagement", body.contact_id, question, at=now)
+    return await asyncio.to_thread(optimal_time, known, body.contact_id, body.alternatives, now)
+
+
+@router.post(
+    "/models/engagement-prediction/feature-importance", responses=problems(ModelNotTrained, CardMissing, BundleBroken)
+)
+async def feature_importance(
+    caller: PredictionsRead, predictor: PredictorDep, model: Annotated[ModelName, Query()] = "engagement"
+) -> FeatureImportanceRead:
+    """What the champion leans on: how much its AUC on later rows loses when a field is shuffled among people."""
+    bundle = await predictor.champions.champion(caller.tenant_id, model)
+    found = [
+        FieldImportance(
+            field=entry["field"],
+            source=entry["source"],
+            auc_drop=entry["auc_drop"],
+            description=describe(entry["field"]),
+        )
+        for entry in bundle.card.get("importance", [])
+    ]
+    return FeatureImportanceRead(model=model, model_version=bundle.version, importance=found)
+
+
+@router.get("/health")
+async def health(caller: PredictionsRead, predictor: PredictorDep, redis: RedisDep, now: NowDep) -> MlHealthRead:
+    """For each model the version that speaks, its age and whether it loads; and how old the features are."""
+    return await ml_health(predictor.champions, redis, caller.tenant_id, now=now, stale_after=predictor.stale_after)

@@ -25,8 +25,17 @@ INPUTS = (
     InputColumn("contact.gender=f", "contact_attribute", "gender", equals="f"),
     InputColumn("campaign.reward", "campaign_attribute", "reward"),
 )
-# 2026-03-01 in microseconds.
-SNAPSHOT_AT = 1_772_323_200_000_000
+# Usual: one order, thirty days ago, a man, a reward of two.
+CARD = {
+    "importance": [
+        {"field": "orders_total", "source": "feature", "auc_drop": 0.2, "columns": [0], "reference": [1.0]},
+        {"field": "days_since_last_order", "source": "on_demand", "auc_drop": 0.1, "columns": [1], "reference": [30.0]},
+        {"field": "gender", "source": "contact_attribute", "auc_drop": 0.05, "columns": [2], "reference": [0.0]},
+        {"field": "reward", "source": "campaign_attribute", "auc_drop": 0.01, "columns": [3], "reference": [2.0]},
+    ]
+}
+# 2026-03-10 in microseconds.
+SNAPSHOT_AT = 1_773_100_800_000_000
 
 
 class Champions:
@@ -35,7 +44,9 @@ class Champions:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def promote(self, tenant_id: uuid.UUID, model: str, /, version: str = "1", bias: float = 0.0, **changes) -> Path:
+    def promote(
+        self, tenant_id: uuid.UUID, model: str, /, version: str = "1", bias: float = 0.0, card=CARD, **changes
+    ) -> Path:
         graph = self.graph(bias)
         manifest = {
             "schema_version": 1,
@@ -56,6 +67,8 @@ class Champions:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.onnx").write_bytes(graph)
         (folder / "manifest.json").write_text(json.dumps(manifest | {"digest": digest}, indent=1))
+        if card is not None:
+            (folder / "card.json").write_text(json.dumps(card))
         self.point(tenant_id, model, digest, version)
         return folder
 
@@ -85,14 +98,14 @@ def online(redis_url):
     """Puts one contact's features into the online store."""
     client = redis.Redis.from_url(redis_url)
 
-    def put(tenant_id, contact_id, attributes=None, last_order_at=None, **numbers):
+    def put(tenant_id, contact_id, attributes=None, last_order_at=None, snapshot_at=SNAPSHOT_AT, **numbers):
         row = np.full((1, len(NUMBERS)), np.nan, np.float32)
         for name, value in numbers.items():
             row[0, NUMBERS.index(name)] = value
         moments = np.full((1, len(MOMENTS)), MISSING_MOMENT, np.int64)
         if last_order_at is not None:
             moments[0, MOMENTS.index("last_order_at")] = last_order_at
-        (value,) = pack(SNAPSHOT_AT, row, moments, [json.dumps(attributes or {})])
+        (value,) = pack(snapshot_at, row, moments, [json.dumps(attributes or {})])
         client.mset({contact_key(tenant_id, contact_id): value, timezone_key(tenant_id): "Europe/Berlin"})
 
     yield put

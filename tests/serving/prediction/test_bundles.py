@@ -45,4 +45,4 @@ class TestContractWithTraining:
         manifest, _, folder = written
         loaded = load_bundle(folder, tenant_id=uuid.UUID(int=1), model="lead_scoring", digest=folder.name)
         scores = np.array([0, 49.999, 50, 79.999, 80, 100])
-        assert [loaded.tier(score) for score in scores] == training_score.tiers_of(scores, manifest["tiers"])
+        assert loaded.tiers_of(scores) == training_score.tiers_of(scores, manifest["tiers"])

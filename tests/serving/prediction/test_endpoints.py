@@ -58,7 +58,7 @@ class TestPredict:
         assert body["score"] == pytest.approx((200 if model == "lead_scoring" else 100) * expected, abs=0.01)
         assert body["tier"] == ("hot" if model == "lead_scoring" else "cold")
         assert (body["model"], body["model_version"]) == (model, "7")
-        assert body["feature_snapshot_id"] == "20260301T000000.000000Z"
+        assert body["feature_snapshot_id"] == "20260310T000000.000000Z"
 
     def test_the_campaign_asked_about_counts(self, api, headers, owner, contact_id, champions, database):
         champions.promote(owner.tenant_id, "lead_scoring")

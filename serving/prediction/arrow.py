@@ -1,0 +1,225 @@
+"""Batches as Arrow IPC streams: the same fields as in JSON, one column each, checked whole columns at a time."""
+
+from __future__ import annotations
+
+import json
+import struct
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from feature_store.on_demand import MISSING_MOMENT
+from feature_store.online import OnlineFeatures
+from serving.errors import Unprocessable
+from serving.prediction.bundles import Bundle, Predictions
+from serving.prediction.given import CONTACT, Faults, Fields, check_attribute, features_of, names_differ
+from serving.prediction.schemas import ARROW_BATCH, MAX_NUMBER, Asked, PredictBatchRead
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+CONTACT_ID = "contact_id"
+# Kinds of message headers, from Arrow's Message.fbs.
+_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
+
+
+def read_table(body: bytes) -> pa.Table:
+    """The whole stream, valid in every buffer. Raises: Unprocessable when it is not one, or has too many rows."""
+    import pyarrow as pa
+
+    try:
+        _check_size(body)
+        with pa.ipc.open_stream(body) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, struct.error) as error:
+        raise _refused("it is not an Arrow IPC stream", "arrow_invalid") from error
+    if table.num_rows == 0:
+        raise _refused("it has no rows", "too_short")
+    if len(set(table.column_names)) != table.num_columns:
+        raise _refused("two columns have the same name", "duplicate")
+    return table.combine_chunks()
+
+
+def asked_in(table: pa.Table) -> Asked:
+    """What the schema's metadata say of the campaign: `campaign_id`, and `campaign_attributes` as JSON.
+    Raises: Unprocessable."""
+    metadata = table.schema.metadata or {}
+    given: dict[str, Any] = {}
+    try:
+        if (campaign_id := metadata.get(b"campaign_id")) is not None:
+            given["campaign_id"] = campaign_id.decode()
+        if (attributes := metadata.get(b"campaign_attributes")) is not None:
+            given["campaign_attributes"] = json.loads(attributes)
+        return Asked.model_validate(given)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Unprocessable(
+            errors=[
+                {"field": ".".join(map(str, item["loc"])), "message": item["msg"], "code": item["type"]}
+                for item in faults
+            ]
+        ) from error
+    except ValueError as error:
+        raise _refused("campaign_attributes in the metadata is not JSON", "json_invalid", "metadata") from error
+
+
+def contact_ids_in(table: pa.Table) -> list[uuid.UUID] | None:
+    """The contacts asked about; None when features are given instead. Raises: Unprocessable naming the row."""
+    if table.column_names != [CONTACT_ID]:
+        return None
+    faults, found = Faults(), []
+    for row, value in enumerate(table.column(0).to_pylist()):
+        try:
+            found.append(uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value))
+        except (ValueError, TypeError, AttributeError):
+            faults.add(CONTACT_ID, row, "is not a UUID", "uuid_parsing")
+    faults.check()
+    return found
+
+
+def features_in(fields: Fields, table: pa.Table, timezone: str) -> OnlineFeatures:
+    """Raises: Unprocessable naming field and row."""
+    faults = Faults()
+    if set(table.column_names) != set(fields.names):
+        names_differ(set(fields.names), table.column_names, None, faults)
+    faults.check()
+    matrix = np.empty((table.num_rows, len(fields.numbers)), np.float32)
+    for position, name in enumerate(fields.numbers):
+        matrix[:, position] = _numbers(name, table.column(name), faults)
+    moments = np.empty((table.num_rows, len(fields.moments)), np.int64)
+    for position, name in enumerate(fields.moments):
+        moments[:, position] = _moments(name, table.column(name), faults)
+    attributes = {name: table.column(CONTACT + name).to_pylist() for name in fields.attributes}
+    for name, kind in fields.attributes.items():
+        check_attribute(CONTACT + name, kind, attributes[name], faults)
+    faults.check()
+    people: list[dict[str, Any]] = (
+        [dict(zip(attributes, values, strict=True)) for values in zip(*attributes.values(), strict=True)]
+        if attributes
+        else [{}] * table.num_rows
+    )
+    return features_of(fields, matrix, moments, people, timezone)
+
+
+def answer_given(bundle: Bundle, made: Predictions, outside: list[list[str]]) -> bytes:
+    """One row for each given, in their order."""
+    import pyarrow as pa
+
+    columns = {
+        "score": pa.array(made.score),
+        "probability": pa.array(made.probability),
+        "tier": pa.array(made.tier, pa.string()),
+        "out_of_range": pa.array(outside, pa.list_(pa.string())),
+    }
+    return _stream(pa.table(columns), bundle.model, bundle.version)
+
+
+def answer_contacts(batch: PredictBatchRead, contact_ids: list[uuid.UUID], model: str) -> bytes:
+    """One row for each contact asked about, in their order; `not_predicted` says why a score is null."""
+    import pyarrow as pa
+
+    predicted = {one.contact_id: one for one in batch.predictions}
+    refused = {one.contact_id: one.reason for one in batch.not_predicted}
+    found: list[Any] = [predicted.get(each) for each in contact_ids]
+    version = next((one.model_version for one in found if one), "")
+    names = {
+        "score": pa.float64(), "probability": pa.float64(), "tier": pa.string(), "feature_snapshot_id": pa.string(),
+        "features_age_seconds": pa.int64(), "features_stale": pa.bool_(), "out_of_range": pa.list_(pa.string()),
+    }  # fmt: skip
+    columns = {CONTACT_ID: pa.array([str(each) for each in contact_ids])}
+    columns |= {
+        name: pa.array([getattr(one, name) if one else None for one in found], kind) for name, kind in names.items()
+    }
+    columns["not_predicted"] = pa.array([refused.get(each) for each in contact_ids], pa.string())
+    return _stream(pa.table(columns), model, version)
+
+
+def _stream(table: pa.Table, model: str, version: str) -> bytes:
+    import pyarrow as pa
+
+    described = table.replace_schema_metadata({"model": model, "model_version": version})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, described.schema) as writer:
+        writer.write_table(described)
+    return bytes(sink.getvalue())
+
+
+def _numbers(name: str, column: pa.ChunkedArray, faults: Faults) -> NDArray[Any]:
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan, np.float32)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        faults.add(name, None, f"is {kind}, not a number", "float_type")
+        return np.zeros(len(column))
+    numbers: NDArray[Any] = column.to_numpy()
+    unfit = ~(np.abs(numbers) <= MAX_NUMBER)
+    if unfit.any():
+        for row in (unfit & column.is_valid().to_numpy()).nonzero()[0].tolist():
+            faults.add(name, row, "is not a number between -1e12 and 1e12", "finite_number")
+    return numbers
+
+
+def _moments(name: str, column: pa.ChunkedArray, faults: Faults) -> NDArray[np.int64]:
+    import pyarrow as pa
+
+    if pa.types.is_null(column.type):
+        return np.full(len(column), MISSING_MOMENT, np.int64)
+    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+        faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
+        return np.zeros(len(column), np.int64)
+    micros = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+    found: NDArray[np.int64] = micros.fill_null(int(MISSING_MOMENT)).to_numpy()
+    return found
+
+
+def _refused(message: str, code: str, field: str = "body") -> Unprocessable:
+    return Unprocessable(errors=[{"field": field, "message": message, "code": code}])
+
+
+def _check_size(body: bytes) -> None:
+    """Before anything is unpacked: how many rows the stream says it has, and that it is not compressed, so that few
+    bytes cannot become many. Raises: Unprocessable, pa.ArrowException, struct.error."""
+    import pyarrow as pa
+
+    messages = pa.ipc.MessageReader.open_stream(body)
+    rows = 0
+    while True:
+        try:
+            message = messages.read_next_message()
+        except StopIteration:
+            return
+        metadata = message.metadata.to_pybytes()
+        (start,) = struct.unpack_from("<I", metadata, 0)
+        kind_at, header = _slot(metadata, start, 1), _child(metadata, start, 2)
+        kind = metadata[kind_at] if kind_at else 0
+        batch = _child(metadata, header, 1) if kind == _DICTIONARY_BATCH else header
+        if kind not in (_DICTIONARY_BATCH, _RECORD_BATCH):
+            continue
+        if _slot(metadata, batch, 3):
+            raise _refused("its buffers are compressed; send them plain", "compressed")
+        length_at = _slot(metadata, batch, 0)
+        length = struct.unpack_from("<q", metadata, length_at)[0] if length_at else 0
+        rows += length if kind == _RECORD_BATCH else 0
+        if rows > ARROW_BATCH or length > ARROW_BATCH:
+            raise _refused(f"at most {ARROW_BATCH} rows a request", "too_long")
+
+
+def _slot(buffer: bytes, table: int, number: int) -> int:
+    """Where a flatbuffers table holds its field `number`; 0 when it leaves it out."""
+    vtable = table - struct.unpack_from("<i", buffer, table)[0]
+    if 4 + 2 * number >= struct.unpack_from("<H", buffer, vtable)[0]:
+        return 0
+    (offset,) = struct.unpack_from("<H", buffer, vtable + 4 + 2 * number)
+    return table + offset if offset else 0
+
+
+def _child(buffer: bytes, table: int, number: int) -> int:
+    at = _slot(buffer, table, number)
+    return at + int(struct.unpack_from("<I", buffer, at)[0])

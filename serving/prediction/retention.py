@@ -1,0 +1,64 @@
+"""What might keep a contact: what drives its risk, and what brought others of the tenant back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from functools import cache
+from typing import Any
+
+from feature_store.feature_views import FEATURE_VIEWS
+from feature_store.on_demand import ON_DEMAND
+from serving.prediction.explanation import explain
+from serving.prediction.predictor import Known
+from serving.prediction.schemas import Contribution, Driver, RecommendationsRead, RetentionAction
+
+DRIVERS = 5
+# Below a tenth of a percentage point a field is no reason for anything.
+LEAST_EFFECT = 0.001
+NOT_MEASURED = "Too few silent contacts were sent anything to tell which sends bring them back."
+
+
+def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> RecommendationsRead:
+    """Raises: BundleBroken, CardMissing."""
+    bundle = known.bundle
+    row = bundle.encode(known.features, known.campaign, now)[0]
+    made = bundle.judge(row[None])
+    raising = [one for one in explain(bundle, row).contributions if one.contribution >= LEAST_EFFECT][:DRIVERS]
+    given: list[dict[str, Any]] = bundle.card.get("actions") or []
+    actions = [RetentionAction.model_validate(one) for one in given]
+    return RecommendationsRead(
+        contact_id=contact_id,
+        model_version=bundle.version,
+        probability=float(made.probability[0]),
+        tier=made.tier[0],
+        drivers=[_driver(one) for one in raising],
+        actions=actions,
+        actions_note=None if actions else NOT_MEASURED,
+        features_stale=known.stale,
+    )
+
+
+def _driver(one: Contribution) -> Driver:
+    points = f"{100 * one.contribution:.1f} points of risk"
+    about = (describe(one.field) or one.field).rstrip(".")
+    if one.usual is None or one.value is None:
+        known = "This is not known of the contact" if one.value is None else f"The contact's is {one.value:g}"
+        advice = f"{about}: {known}, which adds {points}."
+    else:
+        direction = "raising" if one.value < one.usual else "lowering"
+        advice = (
+            f"{about}: {one.value:g}, where {one.usual:g} is usual. It adds {points}; look for a way of {direction} it."
+        )
+    return Driver(field=one.field, advice=advice, value=one.value, usual=one.usual, effect=one.contribution)
+
+
+@cache
+def _descriptions() -> dict[str, str]:
+    stored = {feature.name: feature.description for view in FEATURE_VIEWS for feature in view.features}
+    return stored | {name: feature.description for name, feature in ON_DEMAND.items()}
+
+
+def describe(field: str) -> str | None:
+    """What a field means, in the feature catalogue's words; None for an attribute of the tenant's own."""
+    return _descriptions().get(field)

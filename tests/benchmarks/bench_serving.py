@@ -1,0 +1,338 @@
+"""Predictions over HTTP beside MLflow's scoring server, the same server's no-op, and the model itself, in one run.
+
+`python -m tests.benchmarks.bench_serving`: about two minutes. The API runs under the command of deploy/Procfile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import psycopg
+import pyarrow as pa
+import redis
+from numpy.typing import NDArray
+
+from feature_store.feature_services import FEATURE_SERVICES
+from feature_store.feature_views import MOMENTS, NUMBERS
+from feature_store.on_demand import MISSING_MOMENT
+from feature_store.online import contact_key, pack, timezone_key
+from orchestration.runtime.home import Home
+from orchestration.runtime.ports import free_port
+from orchestration.runtime.redis import EmbeddedRedis
+from serving.tenant.service import create_tenant
+from tests.benchmarks.load import Load, request, run_load
+from tests.benchmarks.reporting import PROJECT_ROOT, Figure, figure, report, scratch_database
+from training.bundle import export_checked, make_manifest, point_champion, write_bundle
+from training.datasets import Dataset, split_by_time
+from training.synthetic import synthetic_dataset
+from training.train import train
+
+START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+CONNECTIONS = 16
+BATCH = 1_000
+TENANTS = 200
+ARROW = "application/vnd.apache.arrow.stream"
+PREDICT = "/api/v1/ml/models/lead-scoring/predict"
+BATCH_PATH = "/api/v1/ml/models/lead-scoring/batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained lead model, its rows as training sees them, and the answers it gives in this process."""
+
+    graph: bytes
+    manifest: dict[str, object]
+    people: Dataset
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        return self.people.matrix()[:BATCH]
+
+
+def trained_model() -> Model:
+    rows, _ = synthetic_dataset("lead_scoring", 2_000, 8, seed=7, start=START)
+    split = split_by_time(rows)
+    trained = train(split, seed=7, now=START + dt.timedelta(weeks=12))
+    graph, _ = export_checked(trained, split.test)
+    people = split.newest_per_contact()
+    return Model(graph, make_manifest(trained, "1", split), people)
+
+
+def promote(model: Model, bundles: Path, tenant_id: str) -> None:
+    bundle = write_bundle(bundles, model.graph, model.manifest | {"tenant_id": tenant_id}, {})
+    point_champion(bundles, bundle, [], START)
+
+
+def fill_online(model: Model, client: redis.Redis, tenant_id: uuid.UUID, snapshot: dt.datetime) -> list[str]:
+    """The ids of BATCH contacts whose features are online."""
+    frame = model.people.frame.head(BATCH)
+    numbers = np.full((BATCH, len(NUMBERS)), np.nan, np.float32)
+    for position, name in enumerate(NUMBERS):
+        if name in frame.columns:
+            numbers[:, position] = frame[name].cast(float).fill_null(float("nan")).to_numpy()
+    moments = np.full((BATCH, len(MOMENTS)), MISSING_MOMENT, np.int64)
+    for position, name in enumerate(MOMENTS):
+        if name in frame.columns:
+            moments[:, position] = frame[name].dt.epoch("us").fill_null(int(MISSING_MOMENT)).to_numpy()
+    values = pack(int(snapshot.timestamp() * 1e6), numbers, moments, frame["contact_attributes"].to_list())
+    ids = [str(uuid.UUID(int=number)) for number in range(1, BATCH + 1)]
+    client.mset({contact_key(tenant_id, one): value for one, value in zip(ids, values, strict=True)})
+    client.set(timezone_key(tenant_id), "Europe/Berlin")
+    return ids
+
+
+@contextlib.contextmanager
+def server(command: list[str], ready: str, folder: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, once `ready` answers 200. Raises RuntimeError with its last lines when it never does."""
+    log = folder / f"{uuid.uuid4().hex}.log"
+    with log.open("wb") as out:
+        started = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=PROJECT_ROOT, env=os.environ | environment, start_new_session=True
+        )
+    try:
+        until = time.monotonic() + 90
+        while not _answers(ready):
+            if started.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command[:4]} does not answer:\n{log.read_text()[-3000:]}")
+            time.sleep(0.1)
+        yield started
+    finally:
+        family = [started, *psutil.Process(started.pid).children(recursive=True)] if started.poll() is None else []
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        started.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def api_command(port: int) -> list[str]:
+    """The line of deploy/Procfile."""
+    lines = (PROJECT_ROOT / "deploy" / "Procfile").read_text().splitlines()
+    line = next(line.removeprefix("api:") for line in lines if line.startswith("api:"))
+    command = shlex.split(line.replace("${API_PORT}", str(port)))
+    return [sys.executable, *command[1:]] if command[0] == "python" else command
+
+
+def mlflow_server(model: Model, folder: Path) -> tuple[list[str], int]:
+    import mlflow.onnx
+    import onnx
+
+    saved = folder / "mlflow-model"
+    mlflow.onnx.save_model(onnx.load_model_from_string(model.graph), str(saved), pip_requirements=["onnxruntime"])
+    port = free_port(5_099)
+    mlflow_program = str(Path(sys.executable).parent / "mlflow")
+    arguments = ["models", "serve", "-m", str(saved), "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
+    return [mlflow_program, *arguments, "--workers", "1"], port
+
+
+def answer_of(port: int, sent: bytes) -> bytes:
+    """The body of one answer. Raises RuntimeError when it is not a 200."""
+    import socket
+
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(sent.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n", 1))
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n")[0]:
+        raise RuntimeError(received[:2_000].decode(errors="replace"))
+    return body
+
+
+def given_columns(model: Model) -> dict[str, list[object]]:
+    """The people's features as a caller gives them: one column for each input field."""
+    frame = model.people.frame.head(BATCH)
+    service = FEATURE_SERVICES["lead_scoring_v1"]
+    columns: dict[str, list[object]] = {}
+    names = (*service.features, *sorted(service.stored() - set(service.features) - {"contact_attributes"}))
+    for name in names:
+        values = frame[name]
+        columns[name] = values.dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() if name in MOMENTS else [
+            None if value is None or value != value else value for value in values.to_list()
+        ]  # fmt: skip
+    attributes = [json.loads(text) for text in frame["contact_attributes"].to_list()]
+    for name in attributes[0]:
+        columns[f"contact.{name}"] = [each[name] for each in attributes]
+    return columns
+
+
+def arrow_body(columns: dict[str, list[object]]) -> bytes:
+    arrays = {
+        name: pa.array([dt.datetime.fromisoformat(str(v)) if v else None for v in values], pa.timestamp("us", "UTC"))
+        if name in MOMENTS
+        else pa.array(values, pa.float32() if name in NUMBERS else None)
+        for name, values in columns.items()
+    }
+    table = pa.table(arrays)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def in_process(model: Model, seconds: float) -> float:
+    """Rows a second of the same graph over ready matrices in two threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.graph, options, providers=["CPUExecutionProvider"])
+    matrix = np.ascontiguousarray(model.matrix)
+    until = time.perf_counter() + seconds
+
+    def work() -> int:
+        done = 0
+        while time.perf_counter() < until:
+            session.run(["probabilities"], {"X": matrix})
+            done += 1
+        return done
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        batches = sum(each.result() for each in [pool.submit(work) for _ in range(2)])
+    return batches * BATCH / (time.perf_counter() - started)
+
+
+def median_load(measure: Callable[[], Load], rounds: int) -> Load:
+    """The middle run by rate; the failures of all."""
+    loads = sorted((measure() for _ in range(rounds)), key=lambda load: load.rate)
+    return dataclasses.replace(loads[len(loads) // 2], failures=sum(load.failures for load in loads))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with scratch_database("bench-serving") as (folder, urls):
+        home = Home(folder)
+        EmbeddedRedis(home).start()
+        try:
+            figures = measure(folder, urls, EmbeddedRedis(home).url(), given.seconds, given.rounds)
+        finally:
+            EmbeddedRedis(home).stop()
+    return report("serving", figures)
+
+
+def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, rounds: int) -> list[Figure]:
+    model = trained_model()
+    bundles = folder / "bundles"
+    tenants = [create_tenant(urls["admin"], f"t{n}", "T", f"a@t{n}.example") for n in range(TENANTS)]
+    with psycopg.connect(urls["admin"]) as connection:
+        connection.execute("UPDATE api_keys SET rate_limit = 1000000000")
+    for tenant in tenants:
+        promote(model, bundles, str(tenant.tenant_id))
+    client = redis.Redis.from_url(redis_url)
+    now = dt.datetime.now(dt.UTC)
+    ids = fill_online(model, client, tenants[0].tenant_id, now)
+    for tenant in tenants[1:]:
+        client.copy(contact_key(tenants[0].tenant_id, ids[0]), contact_key(tenant.tenant_id, ids[0]))
+    port = free_port(8_099)
+    environment = {
+        "SERVING_DATABASE_URL": urls["app"],
+        "SERVING_WORKER_DATABASE_URL": urls["worker"],
+        "SERVING_REDIS_URL": redis_url,
+        "SERVING_JWT_SECRET": "a-secret-of-the-benchmark-that-is-long-enough",
+        "SERVING_PHONE_HMAC_KEY": "a-key-of-the-benchmark",
+        "SERVING_BUNDLES_DIR": str(bundles),
+    }
+    command, mlflow_port = mlflow_server(model, folder)
+    key = {"X_API_Key": tenants[0].api_key}
+    single = [request("POST", PREDICT, json.dumps({"contact_id": one}).encode(), **key) for one in ids]
+    rows = np.nan_to_num(model.matrix)
+    mlflow_one = [request("POST", "/invocations", json.dumps({"inputs": row[None].tolist()}).encode()) for row in rows]
+    mlflow_batch = request("POST", "/invocations", json.dumps({"inputs": rows.tolist()}).encode())
+    columns = given_columns(model)
+    by_id = request("POST", BATCH_PATH, json.dumps({"contact_ids": ids}).encode(), **key)
+    by_columns = request("POST", BATCH_PATH, json.dumps({"columns": columns}).encode(), **key)
+    arrow = request("POST", BATCH_PATH, arrow_body(columns), content_type=ARROW, Accept=ARROW, **key)
+
+    limit_rows = statistics.median(in_process(model, seconds / 2) for _ in range(rounds))
+    # MLflow looks for its web server by name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with server(command, f"http://127.0.0.1:{mlflow_port}/ping", folder, PATH=path):
+        answer_of(mlflow_port, mlflow_one[0])
+        theirs = median_load(lambda: run_load(mlflow_port, mlflow_one, connections=CONNECTIONS, seconds=seconds), 1)
+        theirs_batch = median_load(lambda: run_load(mlflow_port, [mlflow_batch], connections=4, seconds=seconds), 1)
+    with server(api_command(port), f"http://127.0.0.1:{port}/api/v1/health/health", folder, **environment) as process:
+        _check(port, single[0], by_id, by_columns, arrow)
+        noop = [request("GET", "/")]
+
+        def load(requests: list[bytes], connections: int) -> Callable[[], Load]:
+            return lambda: run_load(port, requests, connections=connections, seconds=seconds)
+
+        load(single, CONNECTIONS)()
+        ours = median_load(load(single, CONNECTIONS), rounds)
+        idle = median_load(load(noop, CONNECTIONS), rounds)
+        batches = {
+            name: median_load(load([sent], 4), rounds)
+            for name, sent in {"by id": by_id, "given columns": by_columns, "Arrow": arrow}.items()
+        }
+        misses, resident = _misses(port, ids[0], [tenant.api_key for tenant in tenants[1:]], process.pid)
+    client.close()
+    everything = [ours, idle, theirs, theirs_batch, *batches.values()]
+    return [
+        figure("one contact, beside MLflow", ours.rate, "req/s", theirs.rate, at_least=10),
+        figure("one contact, beside the no-op", ours.rate, "req/s", idle.rate, at_least=0.5),
+        figure("one contact, p50", 1e3 * ours.quantile(0.5), "ms"),
+        figure("one contact, p99", 1e3 * ours.quantile(0.99), "ms", at_most=10),
+        figure("MLflow, one row, p50", 1e3 * theirs.quantile(0.5), "ms"),
+        figure("batch by given columns (JSON)", batches["given columns"].rate * BATCH, "rows/s",
+               theirs_batch.rate * BATCH, at_least=8),
+        figure("batch by contact id (JSON)", batches["by id"].rate * BATCH, "rows/s", theirs_batch.rate * BATCH),
+        figure("batch, Arrow, beside in-process", batches["Arrow"].rate * BATCH, "rows/s", limit_rows, at_least=0.6),
+        figure("first answer of a tenant not loaded, median", 1e3 * statistics.median(misses), "ms", at_most=100),
+        figure("first answer of a tenant not loaded, worst", 1e3 * max(misses), "ms", at_most=100),
+        figure("worker with 200 tenants' bundles", resident / 1e6, "MB", at_most=1_000),
+        figure("failures", sum(one.failures for one in everything), "answers", at_most=0),
+    ]  # fmt: skip
+
+
+def _check(port: int, single: bytes, by_id: bytes, by_columns: bytes, arrow: bytes) -> None:
+    """Every way of asking gives the same score. Raises RuntimeError when not."""
+    one = json.loads(answer_of(port, single))["probability"]
+    first = [
+        json.loads(answer_of(port, by_id))["predictions"][0]["probability"],
+        json.loads(answer_of(port, by_columns))["predictions"][0]["probability"],
+        pa.ipc.open_stream(answer_of(port, arrow)).read_all()["probability"][0].as_py(),
+    ]
+    if any(abs(one - other) > 1e-3 for other in first):
+        raise RuntimeError(f"the same contact scores {one}, and {first} in batches")
+
+
+def _misses(port: int, contact: str, keys: list[str], pid: int) -> tuple[list[float], int]:
+    """Seconds of each tenant's first prediction (its key already known), and the resident bytes afterwards."""
+    taken = []
+    for key in keys:
+        answer_of(port, request("GET", "/api/v1/ml/health", X_API_Key=key))
+        started = time.perf_counter()
+        answer_of(port, request("POST", PREDICT, json.dumps({"contact_id": contact}).encode(), X_API_Key=key))
+        taken.append(time.perf_counter() - started)
+    return taken, psutil.Process(pid).memory_info().rss
+
+
+if __name__ == "__main__":
+    sys.exit(main())
