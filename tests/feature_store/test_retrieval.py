@@ -237,3 +237,41 @@ class TestSpine:
     def test_a_column_that_retrieval_would_add_is_refused(self, store):
         with pytest.raises(InvalidSpine, match="sent_7d"):
             get_historical_features(store.warehouse, spine(AT).with_columns(sent_7d=1), EVERYTHING)
+
+
+def test_both_backends_give_the_same_to_the_bit(database, tmp_path):
+    """Some thousand rows a view, late, expired, of the future and of two tenants, and a spine that asks between."""
+    stores = [
+        empty_store(DuckDBWarehouse(tmp_path / "warehouse.duckdb")),
+        empty_store(PostgresWarehouse(database)),
+    ]
+    chance = random.Random(11)
+    at = f"timestamptz '{AT.isoformat()}'"
+    values = {
+        "float32": "(n * 7919 % 1000) / 7.0e0",
+        "timestamp": f"{at} - n * INTERVAL '1 minute'",
+        "json": "'v' || n",
+    }
+    for view in FEATURE_VIEWS:
+        columns = ", ".join(f"CASE WHEN n % 5 > 0 THEN {values[feature.dtype]} END" for feature in view.features)
+        rows = (
+            f"INSERT INTO {view.source.table} SELECT 't' || (1 + n % 3 % 2), 'c' || (n * 31 % 40), {at} - age,"
+            f" {at} - age + n % 4 * INTERVAL '13 hours', {columns} FROM (SELECT CAST(n AS integer) AS n,"
+            " n * 7907 % 700 * INTERVAL '1 day' + n * INTERVAL '1 second' AS age"
+            " FROM generate_series(1, 4000) AS s(n)) AS made"
+        )
+        for store in stores:
+            store.write([rows])
+    given = pl.DataFrame(
+        {
+            "tenant_id": [f"t{chance.randint(1, 3)}" for _ in range(2_000)],
+            "contact_id": [f"c{chance.randrange(45)}" for _ in range(2_000)],
+            "event_timestamp": [AT - chance.randrange(800 * 86_400) * SECOND for _ in range(2_000)],
+        }
+    )
+
+    duckdb, postgres = (get_historical_features(store.warehouse, given, EVERYTHING) for store in stores)
+
+    assert_frame_equal(duckdb, postgres, check_exact=True)
+    known = duckdb["sent_7d"].is_not_null().mean()
+    assert 0.3 < known < 0.9
