@@ -47,8 +47,10 @@ async def current_caller(
             caller = await authenticator.by_api_key(credentials, x_tenant, now)
         else:
             caller = await authenticator.by_access_token(credentials, x_tenant, now)
+    if getattr(request.state, "caller", None) is None:
+        # Once a request, though a lean route asks again when it leaves a request to FastAPI.
+        request.app.state.usage.count(caller.tenant_id, now)
     request.state.caller = caller
-    request.app.state.usage.count(caller.tenant_id, now)
     return caller
 
 

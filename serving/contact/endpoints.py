@@ -24,7 +24,7 @@ from serving.contact.schemas import (
     TagsAdd,
 )
 from serving.contact.service import ContactExists, ContactNotFound, PhoneNumberInvalid
-from serving.errors import problems
+from serving.errors import Unavailable, problems
 from serving.kit.clock import NowDep
 from serving.kit.dependencies import SettingsDep
 from serving.kit.pagination import Page, PageRequestDep
@@ -127,10 +127,11 @@ def update(
     return _read(session, service.update(session, id, body, hmac_key=key, now=now))
 
 
-@router.delete("/{id}", status_code=204, responses=problems(ContactNotFound))
+@router.delete("/{id}", status_code=204, responses=problems(ContactNotFound, Unavailable))
 def delete(id: uuid.UUID, _caller: ContactsWrite, session: SessionDep, settings: SettingsDep, now: NowDep) -> Response:
-    """Forgets the contact and its conversations; an opt-out of the number is kept."""
-    service.delete(session, id, hmac_key=settings.phone_hmac_key.get_secret_value(), now=now)
+    """Erases the person: contact, conversations, orders, features and scores. An opt-out is kept as a digest."""
+    key = settings.phone_hmac_key.get_secret_value()
+    service.delete(session, id, hmac_key=key, redis_url=settings.redis_url, now=now)
     return Response(status_code=204)
 
 

@@ -15,11 +15,11 @@ from gateway.errors import InvalidPhoneNumber
 from gateway.types import PhoneNumber
 from serving.auth.caller import Caller
 from serving.consent.suppression import phone_hmac
-from serving.contact import repository
+from serving.contact import erasure, repository
 from serving.contact.schemas import ContactCreate, ContactFilter, ContactUpdate
 from serving.errors import Conflict, NotFound, Unprocessable
 from serving.kit.pagination import PageRequest, Pagination, paginate
-from serving.models import Consent, ConsentEvent, Contact, ContactIdentity, Unsubscriber
+from serving.models import Consent, ConsentEvent, Contact, ContactIdentity, Score, Unsubscriber
 
 
 class ContactNotFound(NotFound):
@@ -81,11 +81,20 @@ def update(session: Session, contact_id: uuid.UUID, body: ContactUpdate, *, hmac
     return contact
 
 
-def delete(session: Session, contact_id: uuid.UUID, *, hmac_key: str, now: dt.datetime) -> None:
-    """Forgets the contact and all that was said; the number's opt-out stays known. Raises: ContactNotFound."""
+def delete(session: Session, contact_id: uuid.UUID, *, hmac_key: str, redis_url: str, now: dt.datetime) -> None:
+    """Erases the person: the contact and all that was said, done and learnt, and the events that told of it. An
+    opt-out of the number stays, as its HMAC. See serving.contact.erasure.
+
+    Raises: ContactNotFound; Unavailable when the online store cannot forget, and then nothing is deleted.
+    """
+    erasure.hold(session)
     contact = _locked(session, contact_id)
     _remember_opt_out(session, contact, hmac_key=hmac_key, now=now)
+    erasure.forget_events(session, contact, now)
+    models = session.scalars(sa.select(Score.model).where(Score.contact_id == contact_id)).all()
     session.execute(sa.delete(Contact).where(Contact.id == contact_id))
+    # Last, and before the commit: what is not erased online must be asked for again.
+    erasure.forget_online(redis_url, contact.tenant_id, contact_id, models)
 
 
 def search(session: Session, text: str, request: PageRequest) -> tuple[list[Contact], Pagination]:

@@ -22,7 +22,7 @@ from serving.consent.keywords import DEFAULT_OPT_IN
 from serving.consent.service import ConsentChange, record_consents
 from serving.conversation import statements
 from serving.conversation.decoding import Claimed, ConsentRow, Decoded, decode
-from serving.kit.database import Database
+from serving.kit.database import TENANT, Database
 from serving.settings import settings
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,14 @@ def _process(
         keywords = tenant.settings.get("opt_in_keywords", DEFAULT_OPT_IN)
         context = _Context(tenant_id, now, key, _reading_driver(), tenant.backfilled_until, keywords, wait)
         return _apply(session, events, context)
+
+
+def hold_inbox(session: Session) -> None:
+    """Waits until no batch of the tenant's inbox is being applied; none is until the session's transaction ends."""
+    session.execute(
+        sa.text("SELECT pg_advisory_xact_lock(:use, hashtext(:tenant))"),
+        {"use": _LOCK, "tenant": str(session.info[TENANT])},
+    )
 
 
 @lru_cache

@@ -6,6 +6,7 @@ from serving.models.consent import Consent, ConsentEvent, Unsubscriber
 from serving.models.contact import Contact, ContactIdentity
 from serving.models.conversation import Conversation
 from serving.models.deleted_row import DeletedRow
+from serving.models.erased_event import ErasedEvent
 from serving.models.import_run import ImportRun
 from serving.models.inbound_event import InboundEvent
 from serving.models.message import Message, MessageStatusEvent, Reply
@@ -30,6 +31,7 @@ __all__ = [
     "Conversion",
     "Decision",
     "DeletedRow",
+    "ErasedEvent",
     "ImportRun",
     "InboundEvent",
     "Message",

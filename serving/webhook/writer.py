@@ -41,6 +41,8 @@ _STORE = sa.text("""
     SELECT :tenant_id, event_key, kind, provider_number_id, occurred_at,
            CAST(:received_at AS timestamptz) + position * interval '1 microsecond', payload
     FROM (SELECT DISTINCT ON (event_key) * FROM inbox_staging ORDER BY event_key, position) AS fresh
+    WHERE NOT EXISTS (SELECT FROM erased_events AS erased
+                      WHERE erased.key_digest = encode(sha256(convert_to(fresh.event_key, 'UTF8')), 'hex'))
     ON CONFLICT (tenant_id, event_key) DO NOTHING
 """)
 
