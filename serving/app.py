@@ -20,6 +20,8 @@ from serving.kit import logs
 from serving.kit.body_limit import BodyLimit
 from serving.kit.database import Database
 from serving.kit.request_context import RequestContext
+from serving.learning.dagster import Dagster
+from serving.learning.service import Learning
 from serving.prediction.champions import Champions
 from serving.prediction.predictor import Predictor
 from serving.settings import Settings
@@ -77,9 +79,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         Champions(settings.bundles_dir, max_bytes=settings.bundle_cache_bytes),
         stale_after=dt.timedelta(hours=settings.features_stale_hours),
     )
+    app.state.dagster = dagster = Dagster(settings.dagster_url)
+    app.state.learning = Learning(database, dagster)
     try:
         async with webhook_writer(app), flushing(CallCounter(redis)) as app.state.usage:
             yield
     finally:
+        await dagster.aclose()
         await redis.aclose()
         database.dispose()

@@ -1,0 +1,246 @@
+"""Training over the API, with a real Dagster behind it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+
+from serving.app import create_app
+from serving.auth.tokens import api_key_hash, new_api_key
+
+pytestmark = pytest.mark.slow
+ROUTE = "/api/v1/ml/training"
+OVER = ("succeeded", "failed", "stopped")
+INSTANCE = """
+telemetry: {enabled: false}
+run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the tests tell the steps to wait or to fail."""
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(scope="module")
+def dagster_url(tmp_path_factory, folder):
+    home = tmp_path_factory.mktemp("dagster")
+    (home / "dagster.yaml").write_text(INSTANCE)
+    port = free_port()
+    location = Path(__file__).with_name("code_location.py")
+    environment = os.environ | {"DAGSTER_HOME": str(home), "LEARNING_TEST_FOLDER": str(folder)}
+    command = [sys.executable, "-m", "dagster_webserver", "-f", str(location), "-h", "127.0.0.1", "-p", str(port)]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 120
+        while True:
+            assert server.poll() is None and time.monotonic() < until, (home / "log").read_text()[-3000:]
+            try:
+                if httpx.get(f"{url}/server_info", trust_env=False).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        family = psutil.Process(server.pid).children(recursive=True)
+        server.terminate()
+        server.wait(30)
+        for process in psutil.wait_procs(family, 5)[1]:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def api(settings, dagster_url):
+    told = settings.model_copy(update={"dagster_url": dagster_url})
+    with TestClient(create_app(told), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def owner(make_tenant):
+    return make_tenant()
+
+
+@pytest.fixture
+def slug(owner, database):
+    with psycopg.connect(database.admin) as connection:
+        return connection.execute("SELECT slug FROM tenants WHERE id = %s", (owner.tenant_id,)).fetchone()[0]
+
+
+@pytest.fixture
+def headers(owner):
+    return {"X-API-Key": owner.api_key}
+
+
+@pytest.fixture
+def hold(folder, slug):
+    """Makes the tenant's steps of this name wait until let go."""
+    held = []
+
+    def holding(name):
+        held.append(folder / f"hold-{slug}-{name}")
+        held[-1].touch()
+        return held[-1]
+
+    yield holding
+    for file in held:
+        file.unlink(missing_ok=True)
+
+
+def status(api, headers, run_id):
+    return api.get(f"{ROUTE}/status", headers=headers, params={"run_id": run_id}).json()
+
+
+def wait_for(api, headers, run_id, reached):
+    until = time.monotonic() + 90
+    while not reached(found := status(api, headers, run_id)):
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
+    return found
+
+
+def over(found):
+    return found["status"] in OVER
+
+
+class TestStart:
+    def test_training_a_model_runs_its_steps_and_tells_how_far_it_is(self, api, headers, hold, slug):
+        held = hold("churn")
+        started = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "churn"})
+        assert started.status_code == 202, started.text
+        run = started.json()
+        assert (run["models"], run["steps_total"]) == (["churn"], 2)
+        half = wait_for(api, headers, run["run_id"], lambda found: found["steps_done"] == 1)
+        assert half["status"] == "running"
+        held.unlink()
+        done = wait_for(api, headers, run["run_id"], over)
+        assert (done["status"], done["steps_done"]) == ("succeeded", 2)
+        assert [step["status"] for step in done["steps"]] == ["succeeded", "succeeded"]
+        # Without a run named, it is the newest.
+        assert api.get(f"{ROUTE}/status", headers=headers).json() == done
+
+    def test_what_is_being_trained_is_not_trained_twice(self, api, headers, hold):
+        hold("churn_dataset")
+        first = api.post(f"{ROUTE}/start", headers=headers, json={"models": ["churn"]}).json()
+        second = api.post(f"{ROUTE}/train-all", headers=headers)
+        assert second.status_code == 409
+        assert second.json()["type"] == "urn:rapport:problem:training-running"
+        assert second.json()["run_id"] == first["run_id"]
+        api.post(f"{ROUTE}/stop", headers=headers)
+        wait_for(api, headers, first["run_id"], over)
+
+    def test_a_failed_step_is_told(self, api, headers, folder, slug):
+        (folder / f"fail-{slug}-engagement").touch()
+        run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "engagement"}).json()
+        done = wait_for(api, headers, run["run_id"], over)
+        assert done["status"] == "failed"
+        assert {step["name"]: step["status"] for step in done["steps"]} == {
+            "training__engagement_dataset": "succeeded",
+            "models__engagement": "failed",
+        }
+
+    @pytest.mark.parametrize("body", [{"model": "sentiment"}, {}, {"model": "churn", "tenant": "other"}])
+    def test_an_unknown_model_or_field_is_refused(self, api, headers, body):
+        refused = api.post(f"{ROUTE}/train-model", headers=headers, json=body)
+        assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+        assert refused.json()["errors"][0]["field"] in ("model", "tenant")
+
+    def test_sales_may_look_but_not_train(self, api, owner, database):
+        key = new_api_key()
+        with psycopg.connect(database.admin) as connection:
+            connection.execute(
+                "INSERT INTO api_keys (tenant_id, name, key_hash, key_prefix, role)"
+                " VALUES (%s, 'sales', %s, %s, 'sales')",
+                (owner.tenant_id, api_key_hash(key), key[:11]),
+            )
+        sales = {"X-API-Key": key}
+        for route in ("start", "train-all", "stop"):
+            assert api.post(f"{ROUTE}/{route}", headers=sales).status_code == 403
+        assert api.get(f"{ROUTE}/history", headers=sales).status_code == 200
+
+    def test_nobody_is_refused(self, api):
+        assert api.post(f"{ROUTE}/train-all").status_code == 401
+
+
+class TestStop:
+    def test_a_stopped_training_ends_and_leaves_the_rest_undone(self, api, headers, hold):
+        hold("lead_scoring_dataset")
+        run = api.post(f"{ROUTE}/start", headers=headers, json={"models": ["lead_scoring"]}).json()
+        wait_for(api, headers, run["run_id"], lambda found: found["steps"][0]["status"] == "running")
+        stopped = api.post(f"{ROUTE}/stop", headers=headers, json={"run_id": run["run_id"]})
+        assert stopped.status_code == 200
+        assert [each["run_id"] for each in stopped.json()["items"]] == [run["run_id"]]
+        done = wait_for(api, headers, run["run_id"], over)
+        assert done["status"] == "stopped"
+        assert done["steps"][1]["status"] == "waiting"
+        # Stopping what has ended stops nothing.
+        again = api.post(f"{ROUTE}/stop", headers=headers, json={"run_id": run["run_id"]})
+        assert (again.status_code, again.json()["items"]) == (200, [])
+
+    def test_an_unknown_run_is_not_found(self, api, headers):
+        for answer in (
+            api.post(f"{ROUTE}/stop", headers=headers, json={"run_id": str(uuid.uuid4())}),
+            api.get(f"{ROUTE}/status", headers=headers, params={"run_id": str(uuid.uuid4())}),
+            api.get(f"{ROUTE}/history", headers=headers, params={"after": str(uuid.uuid4())}),
+        ):
+            assert (answer.status_code, answer.json()["type"]) == (404, "urn:rapport:problem:training-not-found")
+
+
+class TestTenants:
+    def test_another_tenants_training_can_be_neither_seen_nor_stopped(self, api, headers, as_stranger, hold):
+        hold("churn_dataset")
+        run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "churn"}).json()
+        seen = api.get(f"{ROUTE}/status", headers=as_stranger, params={"run_id": run["run_id"]})
+        stopped = api.post(f"{ROUTE}/stop", headers=as_stranger, json={"run_id": run["run_id"]})
+        assert (seen.status_code, stopped.status_code) == (404, 404)
+        assert api.post(f"{ROUTE}/stop", headers=as_stranger).json()["items"] == []
+        assert run["run_id"] not in api.get(f"{ROUTE}/history", headers=as_stranger).text
+        assert status(api, headers, run["run_id"])["status"] in ("queued", "running")
+        api.post(f"{ROUTE}/stop", headers=headers)
+        wait_for(api, headers, run["run_id"], over)
+
+    def test_history_is_the_tenants_own_newest_first_and_in_pages(self, api, headers):
+        runs = []
+        for model in ("churn", "engagement"):
+            run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": model}).json()
+            wait_for(api, headers, run["run_id"], over)
+            runs.append(run["run_id"])
+        first = api.get(f"{ROUTE}/history", headers=headers, params={"limit": 1}).json()
+        assert ([each["run_id"] for each in first["items"]], first["next"]) == (runs[1:], runs[1])
+        rest = api.get(f"{ROUTE}/history", headers=headers, params={"after": first["next"]}).json()
+        assert ([each["run_id"] for each in rest["items"]], rest["next"]) == (runs[:1], None)
+
+    def test_before_the_first_training_there_is_no_status(self, api, headers):
+        assert api.get(f"{ROUTE}/status", headers=headers).status_code == 404
+        assert api.get(f"{ROUTE}/history", headers=headers).json() == {"items": [], "next": None}
+
+
+class TestDagsterAway:
+    def test_every_route_says_that_training_cannot_be_reached(self, settings, headers):
+        told = settings.model_copy(update={"dagster_url": f"http://127.0.0.1:{free_port()}"})
+        with TestClient(create_app(told), raise_server_exceptions=False) as api:
+            for method, route in (
+                ("POST", "start"), ("POST", "train-all"), ("POST", "stop"), ("GET", "status"), ("GET", "history"),
+            ):  # fmt: skip
+                answer = api.request(method, f"{ROUTE}/{route}", headers=headers)
+                assert (answer.status_code, answer.json()["type"]) == (503, "urn:rapport:problem:training-unavailable")
