@@ -42,10 +42,11 @@ def as_of(dialect: str, views: tuple[tuple[FeatureView, tuple[str, ...]], ...], 
 
 
 def everybody(at: dt.datetime, tenant_id: str | None = None) -> str:
-    """A statement that makes `spine` of the tenant's contacts (of all tenants' without one) at one moment (UTC)."""
+    """A SELECT of the rows of `spine` that ask about each of the tenant's contacts (all tenants' without one) at one
+    moment (UTC)."""
     whose = "" if tenant_id is None else f" WHERE tenant_id = {literal(tenant_id)}"
     return (
-        "CREATE TEMP TABLE spine AS SELECT row_number() OVER () AS spine_row, tenant_id, contact_id,"
+        "SELECT row_number() OVER () AS spine_row, tenant_id, contact_id,"
         f" CAST({literal(at.isoformat())} AS timestamptz) AS at FROM marts.dim_contacts{whose}"
     )
 

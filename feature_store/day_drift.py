@@ -88,7 +88,7 @@ def values_at(warehouse: Warehouse, feature: str, at: dt.datetime, tenant_id: st
     else:
         raise NotANumber(feature)
     with open_session(warehouse) as session:
-        session.execute(everybody(at, tenant_id))
+        session.keep("spine", everybody(at, tenant_id))
         frame = pl.from_arrow(session.table(as_of(session.dialect, service.views())))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a series
     known = frame.filter(pl.col("first_known_at").is_not_null())

@@ -61,7 +61,7 @@ def materialize(
     at = now.astimezone(dt.UTC)
     moment = (at - EPOCH) // MICROSECOND
     with open_session(warehouse) as session, redis.Redis.from_url(redis_url) as client:
-        session.execute(everybody(at, tenant_id))
+        session.keep("spine", everybody(at, tenant_id))
         earlier: list[bytes] = client.hkeys(members_key(tenant_id))
         run = 1 + max((int(part.split(b":")[0]) for part in earlier), default=0)
         _announce(client, _timezone(session, tenant_id), tenant_id, moment, layout)

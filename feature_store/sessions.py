@@ -21,7 +21,8 @@ class Session(Protocol):
     def put(self, name: str, table: pa.Table) -> None:
         """Makes the rows readable as the temporary table `name`, in place of what it held."""
 
-    def execute(self, sql: str) -> None: ...
+    def keep(self, name: str, sql: str) -> None:
+        """`put` with the rows of a SELECT."""
 
     def table(self, sql: str) -> pa.Table:
         """The rows of a SELECT."""
@@ -57,12 +58,12 @@ class _DuckDBSession:
     def put(self, name: str, table: pa.Table) -> None:
         self._connection.register("arrived", table)
         try:
-            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM arrived")
+            self.keep(name, "SELECT * FROM arrived")
         finally:
             self._connection.unregister("arrived")
 
-    def execute(self, sql: str) -> None:
-        self._connection.execute(sql)
+    def keep(self, name: str, sql: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
     def table(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()
@@ -78,13 +79,18 @@ class _PostgresSession:
         self._cursor = cursor
 
     def put(self, name: str, table: pa.Table) -> None:
-        self.execute(f"DROP TABLE IF EXISTS pg_temp.{name}")
+        self._cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{name}")
         self._cursor.adbc_ingest(name, table, mode="create", temporary=True)
-        # Without statistics the planner takes it for a small table and loops over a large one.
-        self.execute(f"ANALYZE pg_temp.{name}")
+        self._analyze(name)
 
-    def execute(self, sql: str) -> None:
-        self._cursor.execute(sql)
+    def keep(self, name: str, sql: str) -> None:
+        self._cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{name}")
+        self._cursor.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+        self._analyze(name)
+
+    def _analyze(self, name: str) -> None:
+        # Without statistics the planner takes it for a small table and loops over a large one.
+        self._cursor.execute(f"ANALYZE pg_temp.{name}")
 
     def table(self, sql: str) -> pa.Table:
         self._cursor.execute(sql)
