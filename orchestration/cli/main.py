@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from orchestration.cli import backfill, console, demo, import_, models, run, services, tenants
+from orchestration.cli import backfill, console, demo, features, import_, models, run, services, tenants
 from orchestration.runtime.environment import SettingUnusable, read_env_file
 from orchestration.runtime.home import HomeLocked
 from orchestration.runtime.postgres import PostgresUnavailable
@@ -46,6 +46,9 @@ app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
 for command in (models.models, models.train, models.promote, models.rollback, models.score):
     app.command(command.__name__)(command)
+app.add_typer(
+    features.app, name="features", help="What the models may know about a contact: list, show, sample, drift."
+)
 app.add_typer(tenants.app, name="tenant", help="Businesses on this installation.")
 
 

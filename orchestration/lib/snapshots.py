@@ -75,13 +75,10 @@ def _copy(warehouse: Warehouse, target: Any, table: str, has_tenant: bool, tenan
     if isinstance(warehouse, DuckDBWarehouse):
         target.execute(f"CREATE TABLE {table} AS SELECT * FROM source.{table}{only}", given or None)
     else:
-        made = False
-        with warehouse.batches(f"SELECT * FROM {table}{only}", given) as batches:
-            for batch in batches:
-                target.register("batch", batch)
-                target.execute(f"INSERT INTO {table} FROM batch" if made else f"CREATE TABLE {table} AS FROM batch")
-                target.unregister("batch")
-                made = True
+        with warehouse.batches(f"SELECT * FROM {table}{only}", given) as reader:
+            target.register("arriving", reader)
+            target.execute(f"CREATE TABLE {table} AS SELECT * FROM arriving")
+            target.unregister("arriving")
     [(count,)] = target.execute(f"SELECT count(*) FROM {table}").fetchall()
     return int(count)
 

@@ -1,6 +1,7 @@
 """A day of the operational tables read once more, whatever the warehouse has of it."""
 
 import datetime as dt
+from typing import Any
 
 import dagster as dg
 
@@ -36,7 +37,7 @@ def ingested_day(context: dg.OpExecutionContext, config: BackfillConfig) -> None
         )
     for table, (added, removed) in ingested.items():
         if added or removed:
-            changed = {"day": day.isoformat(), "rows_added": added, "rows_removed": removed}
+            changed: dict[str, Any] = {"day": day.isoformat(), "rows_added": added, "rows_removed": removed}
             context.log_event(dg.AssetObservation(["raw", table], metadata=changed))
 
 

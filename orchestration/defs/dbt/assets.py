@@ -47,7 +47,13 @@ def _build(
     """Rows by output name after a build in which every test passed; `told` collects what dbt reports meanwhile."""
     digest = project_digest()
     anew = built_by(warehouse) != {digest}
-    command = ["build", *variables(digest), *(["--full-refresh"] if anew else [])]
+    command = [
+        "build",
+        "--exclude-resource-type",
+        "unit_test",
+        *variables(digest),
+        *(["--full-refresh"] if anew else []),
+    ]
     with rebuilt(warehouse, from_nothing=anew and not context.is_subset) as place:
         told.extend(dbt.cli(command, context=context).stream())
         return row_counts(place)

@@ -23,7 +23,7 @@ from orchestration.lib.retrying import transient_errors_retried
     description="The rows of every feature view as of now, packed by contact; what predictions read.",
 )
 def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    from feature_store import materialize
+    from feature_store.materialization import materialize
 
     configured = settings()
     with transient_errors_retried(context):

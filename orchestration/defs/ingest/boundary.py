@@ -55,12 +55,15 @@ def judge_new_rows(
 def _judged(warehouse: Warehouse, table: str, judge: Judge, now: dt.datetime, kept: int, newest: int) -> Verdict:
     columns = ", ".join(f'"{column}"' for column in CONTRACTS[table].columns)
     keys = ", ".join(f'"{key}"' for key in CONTRACTS[table].keys)
-    arrived = f"""
-        SELECT {columns} FROM (
-            SELECT {columns}, row_number() OVER (PARTITION BY {keys} ORDER BY changed_xid DESC, _load_id DESC) AS nth
-            FROM raw.{table} WHERE _load_id > $1 AND _load_id <= $2
-        ) AS versions WHERE nth = 1
-    """
+    new = f"FROM raw.{table} WHERE _load_id > $1 AND _load_id <= $2"
+    oldest = warehouse.raw_query(f"SELECT min(_load_id) AS load_id {new}", [kept, newest])["load_id"][0]
+    # One load holds a row once, so that a first load of millions needs no sorting.
+    arrived = (
+        f"SELECT {columns} {new}"
+        if oldest == newest
+        else f"SELECT {columns} FROM (SELECT {columns},"
+        f" row_number() OVER (PARTITION BY {keys} ORDER BY _load_id DESC) AS nth {new}) AS versions WHERE nth = 1"
+    )
     verdict = Verdict()
     with warehouse.raw_batches(arrived, [kept, newest], JUDGED_ROWS) as batches:
         for number, part in enumerate(_parts(batches), 1):
@@ -73,11 +76,13 @@ def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     waiting: list[pa.RecordBatch] = []
+    rows = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(one.num_rows for one in waiting) >= JUDGED_ROWS:
+        rows += batch.num_rows
+        if rows >= JUDGED_ROWS:
             yield pa.Table.from_batches(waiting)
-            waiting = []
+            waiting, rows = [], 0
     if waiting:
         yield pa.Table.from_batches(waiting)
 

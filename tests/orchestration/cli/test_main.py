@@ -51,6 +51,11 @@ COMMANDS = [
     ["migrate"],
     ["import"],
     ["run"],
+    ["backfill"],
+    ["features", "list"],
+    ["features", "drift"],
+    ["models"],
+    ["train"],
     ["tenant", "create"],
 ]
 
