@@ -11,15 +11,15 @@
 {% endmacro %}
 
 {#-
-    The newest version of each row of a raw table. A load holds a row once, and no older version than the loads before it:
-    on a second run what arrived is the newest, and on a first only rows of more than one load need to be ranked.
+    The newest version of each row of a raw table: a load is the source at one moment and holds a row once. So on a second
+    run what arrived is the newest, and on a first only rows of more than one load need to be ranked.
 -#}
 {% macro newest(table) -%}
     {%- set rows = source('operational', table) -%}
     {%- set built = built_up_to() -%}
     {%- if built is not none %}
     select * from (
-        select *, row_number() over (partition by id order by changed_xid desc, _load_id desc) as version_rank
+        select *, row_number() over (partition by id order by _load_id desc) as version_rank
         from {{ rows }}
         where _load_id > {{ built.load }}
     ) as versions
@@ -30,7 +30,7 @@
         from {{ rows }} as arrived
         where not exists ({{ arrived_again(rows) }})
         union all
-        select *, row_number() over (partition by id order by changed_xid desc, _load_id desc) as version_rank
+        select *, row_number() over (partition by id order by _load_id desc) as version_rank
         from {{ rows }} as arrived
         where exists ({{ arrived_again(rows) }})
     ) as versions

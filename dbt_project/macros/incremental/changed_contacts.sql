@@ -10,7 +10,7 @@
 
 {% macro newest_within(table, condition) -%}
     select * from (
-        select *, row_number() over (partition by id order by changed_xid desc, _load_id desc) as version_rank
+        select *, row_number() over (partition by id order by _load_id desc) as version_rank
         from {{ source('operational', table) }}
         where {{ condition }}
     ) as versions

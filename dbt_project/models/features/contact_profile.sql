@@ -9,7 +9,6 @@ with contacts as (
         created_at,
         updated_at,
         custom_data,
-        changed_xid,
         _load_id as load_id
     from {{ source('operational', 'contacts') }}
 ),
@@ -24,7 +23,7 @@ versions as (
             as is_as_it_arrived,
         contacts.custom_data as contact_attributes,
         row_number() over (
-            partition by contacts.tenant_id, contacts.contact_id order by contacts.changed_xid, contacts.load_id
+            partition by contacts.tenant_id, contacts.contact_id order by contacts.load_id
         ) as version
     from contacts
     inner join {{ ref('stg_operational__tenants') }} as tenants on tenants.tenant_id = contacts.tenant_id
