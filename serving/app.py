@@ -23,6 +23,8 @@ from serving.kit.request_context import RequestContext
 from serving.learning.dagster import Dagster
 from serving.learning.service import Learning
 from serving.prediction.champions import Champions
+from serving.prediction.endpoints import LEAN_HANDLERS
+from serving.prediction.lean import LeanFront
 from serving.prediction.predictor import Predictor
 from serving.settings import Settings
 from serving.settings import settings as process_settings
@@ -47,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(api.root_router)
     app.include_router(api.router)
+    app.add_middleware(LeanFront, handlers=LEAN_HANDLERS)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, refusal=errors.body_too_large)
     app.add_middleware(RequestContext, on_failure=errors.unexpected, access_log=settings.access_log)
     return app

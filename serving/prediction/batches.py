@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from typing import Any
 
 from serving.prediction import arrow
 from serving.prediction.given import from_columns, from_rows
 from serving.prediction.predictor import Predictor, Question
-from serving.prediction.schemas import GivenBatchRead, GivenPredictionRead, PredictBatchRead, PredictBatchRequest
+from serving.prediction.schemas import PredictBatchRead, PredictBatchRequest
 
 
 async def answer_json(
     predictor: Predictor, tenant_id: uuid.UUID, model: str, body: PredictBatchRequest, at: dt.datetime
-) -> PredictBatchRead | GivenBatchRead:
-    """Raises: ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable naming field and row."""
+) -> PredictBatchRead | dict[str, Any]:
+    """For given features, what GivenBatchRead describes.
+
+    Raises: ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable naming field and row.
+    """
     question = Question(body.campaign_id, body.campaign_attributes)
     if body.contact_ids is not None:
         return await predictor.predict_many(tenant_id, model, body.contact_ids, question, at=at)
@@ -31,19 +35,20 @@ async def answer_json(
     )
     made = given.made
     rows = zip(made.score.tolist(), made.probability.tolist(), made.tier, given.outside, strict=True)
+    # Plain objects in the form of GivenBatchRead: making a thousand models takes longer than judging them.
     predictions = [
-        GivenPredictionRead.model_construct(
-            row=row,
-            model=given.bundle.model,
-            model_version=given.bundle.version,
-            score=score,
-            probability=probability,
-            tier=tier,
-            out_of_range=outside,
-        )
+        {
+            "row": row,
+            "model": given.bundle.model,
+            "model_version": given.bundle.version,
+            "score": score,
+            "probability": probability,
+            "tier": tier,
+            "out_of_range": outside,
+        }
         for row, (score, probability, tier, outside) in enumerate(rows)
     ]
-    return GivenBatchRead.model_construct(predictions=predictions)
+    return {"predictions": predictions}
 
 
 async def answer_arrow(predictor: Predictor, tenant_id: uuid.UUID, model: str, body: bytes, at: dt.datetime) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Annotated, Any
 
+import pydantic_core
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from serving.kit.dependencies import RedisDep
 from serving.prediction import arrow, batches
 from serving.prediction.bundles import BundleBroken, CardMissing, ModelNotTrained
 from serving.prediction.health import ml_health
-from serving.prediction.lean import Lean, LeanRoute, caller_of, is_json, lean
+from serving.prediction.lean import Handler, caller_of, is_json
 from serving.prediction.predictor import (
     USUAL,
     CampaignUnknown,
@@ -43,7 +44,7 @@ from serving.prediction.schemas import (
 )
 from serving.prediction.sendtimes import optimal_time
 
-router = APIRouter(prefix="/ml", tags=["ml"], route_class=LeanRoute)
+router = APIRouter(prefix="/ml", tags=["ml"])
 ONE_CONTACT = (ModelNotTrained, FeaturesMissing, FeaturesExpired, CardMissing, BundleBroken, ContactNotFound)
 PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown)
 CONTACT_PROBLEMS = problems(*ONE_CONTACT)
@@ -67,7 +68,7 @@ async def _predict(
     return await predictor.predict(tenant_id, model, body.contact_id, question, at=now, explained=body.explain)
 
 
-def _predicts(model: str) -> Lean:
+def _predicts(model: str) -> Handler:
     validate = PredictRequest.__pydantic_validator__.validate_json
     to_json = PredictionRead.__pydantic_serializer__.to_json
 
@@ -84,15 +85,15 @@ def _predicts(model: str) -> Lean:
     return answer
 
 
-def _predicts_batch(model: str) -> Lean:
+def _predicts_batch(model: str) -> Handler:
     validate = PredictBatchRequest.__pydantic_validator__.validate_json
 
     async def answer(request: Request, body: bytes) -> bytes | Response | None:
         declared = request.headers.get("content-type", "")
         if declared == arrow.MEDIA_TYPE:
             caller, now = await caller_of(request, Role.SALES)
-            made = await batches.answer_arrow(request.app.state.predictor, caller.tenant_id, model, body, now)
-            return Response(made, media_type=arrow.MEDIA_TYPE)
+            stream = await batches.answer_arrow(request.app.state.predictor, caller.tenant_id, model, body, now)
+            return Response(stream, media_type=arrow.MEDIA_TYPE)
         if not is_json(request):
             return None
         try:
@@ -100,14 +101,13 @@ def _predicts_batch(model: str) -> Lean:
         except ValidationError:
             return None
         caller, now = await caller_of(request, Role.SALES)
-        made_of = await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
-        return made_of.__pydantic_serializer__.to_json(made_of)
+        made = await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
+        return pydantic_core.to_json(made)
 
     return answer
 
 
 @router.post("/models/lead-scoring/predict", responses=PREDICT_PROBLEMS)
-@lean(_predicts("lead_scoring"))
 async def predict_lead_score(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
@@ -120,7 +120,6 @@ async def predict_lead_score(
     responses=BATCH_PROBLEMS | {200: {"content": {arrow.MEDIA_TYPE: _BYTES}}},
     openapi_extra=ARROW_TOO,
 )
-@lean(_predicts_batch("lead_scoring"))
 async def predict_lead_scores(
     body: PredictBatchRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictBatchRead | GivenBatchRead:
@@ -129,11 +128,11 @@ async def predict_lead_scores(
     An Arrow stream of up to 20,000 rows, uncompressed, is answered by one: either with the only column `contact_id`, or
     with a column for each field; `campaign_id` and `campaign_attributes` (JSON) then stand in the schema's metadata.
     """
-    return await batches.answer_json(predictor, caller.tenant_id, "lead_scoring", body, now)
+    made = await batches.answer_json(predictor, caller.tenant_id, "lead_scoring", body, now)
+    return made if isinstance(made, PredictBatchRead) else GivenBatchRead.model_validate(made)
 
 
 @router.post("/models/churn-prediction/predict", responses=PREDICT_PROBLEMS)
-@lean(_predicts("churn"))
 async def predict_churn(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
@@ -151,7 +150,6 @@ async def churn_recommendations(
 
 
 @router.post("/models/engagement-prediction/predict", responses=PREDICT_PROBLEMS)
-@lean(_predicts("engagement"))
 async def predict_engagement(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
@@ -193,3 +191,14 @@ async def feature_importance(
 async def health(caller: PredictionsRead, predictor: PredictorDep, redis: RedisDep, now: NowDep) -> MlHealthRead:
     """For each model the version that speaks, its age and whether it loads; and how old the features are."""
     return await ml_health(predictor.champions, redis, caller.tenant_id, now=now, stale_after=predictor.stale_after)
+
+
+LEAN_HANDLERS: dict[str, Handler] = {
+    f"/api/v1{router.prefix}/models/{path}": handler
+    for path, handler in {
+        "lead-scoring/predict": _predicts("lead_scoring"),
+        "lead-scoring/batch": _predicts_batch("lead_scoring"),
+        "churn-prediction/predict": _predicts("churn"),
+        "engagement-prediction/predict": _predicts("engagement"),
+    }.items()
+}

@@ -54,7 +54,8 @@ def dagster_url(tmp_path_factory, folder):
     try:
         until = time.monotonic() + 120
         while True:
-            assert server.poll() is None and time.monotonic() < until, (home / "log").read_text()[-3000:]
+            going_on = server.poll() is None and time.monotonic() < until
+            assert going_on, (home / "log").read_text()[-3000:]
             try:
                 if httpx.get(f"{url}/server_info", trust_env=False).status_code == 200:
                     break
