@@ -1,6 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint types format lock bench-import bench-learning clean
+.PHONY: help setup demo up down status test lint types format lock docs chaos bench \
+	bench-import bench-learning bench-ingest bench-features bench-pipeline bench-scale clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +43,31 @@ format: setup ## write the code the way ruff wants it
 lock: setup ## resolve requirements.lock anew
 	@.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --extra dev pyproject.toml --output-file requirements.lock >/dev/null
 
+docs: setup ## dbt's own pages of every model, in .rapport/dbt/target/index.html; the generated pages in docs/
+	@.venv/bin/python -m orchestration.lib.doc_pages
+
+chaos: setup ## kills, late commits and full disks, at length
+	@CHAOS=full .venv/bin/python -m pytest -m chaos
+
+bench: bench-import bench-learning bench-ingest bench-features bench-pipeline bench-scale ## all of them, an hour
+
 bench-import: setup ## import of a history, beside COPY
 	@.venv/bin/python -m tests.benchmarks.bench_import
 
 bench-learning: setup ## the models on data nobody here wrote (DATA=folder)
 	@.venv/bin/python -m tests.benchmarks.bench_learning
+
+bench-ingest: setup ## PostgreSQL to the warehouse, beside the bare stream
+	@.venv/bin/python -m tests.benchmarks.bench_ingest
+
+bench-features: setup ## as-of retrieval and the online store, beside their limits
+	@.venv/bin/python -m tests.benchmarks.bench_features
+
+bench-pipeline: setup ## the whole graph, beside dbt and training alone
+	@.venv/bin/python -m tests.benchmarks.bench_pipeline
+
+bench-scale: setup ## 1, 5 and 20 million messages, then one more day (half an hour, 40 GB)
+	@.venv/bin/python -m tests.benchmarks.bench_scale
 
 clean: setup ## stop the product and forget its state (.rapport)
 	@.venv/bin/rapport down

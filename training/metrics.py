@@ -82,6 +82,14 @@ def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins:
     return float(sum(abs(p[group].mean() - y[group].mean()) * len(group) for group in groups) / len(p))
 
 
+def calibration_noise(probabilities: npt.ArrayLike, bins: int = 10) -> float:
+    """The calibration error to be expected of outcomes drawn with exactly these probabilities: what chance alone gives
+    so few rows. The mean of |x| of a normal x is its deviation times sqrt(2/pi)."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    groups = np.array_split(np.sort(p), min(bins, len(p)))
+    return float(sum(np.sqrt(2 / np.pi * (g * (1 - g)).mean() / len(g)) * len(g) for g in groups) / len(p))
+
+
 def deciles(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list[Decile]:
     """Ten groups of equally many rows, best scores first."""
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)

@@ -12,7 +12,7 @@ from training.bundle import Bundle, bundle_of_version, champions, point_champion
 from training.datasets import Dataset
 from training.errors import NoEarlierChampion
 from training.evaluate import Evaluation
-from training.metrics import Interval, auc_gain_interval
+from training.metrics import Interval, auc_gain_interval, calibration_noise
 from training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def judge(
         gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
     better = gain.lower > min_gain
     words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
-    error = challenger.calibration_error.value
+    error = challenger.calibration_error.value - calibration_noise(challenger.probabilities)
     if better and error > max_calibration_error:
         reason = (
             f"beats it, {words}, but its probabilities are off by {error:.3f}; {max_calibration_error:g} is allowed"

@@ -50,6 +50,14 @@ class TestCalibrationError:
         assert metrics.calibration_error(LABELS, SCORES, bins=3) == pytest.approx((0.25 + 0.15 + 0.15) / 3)
 
 
+class TestCalibrationNoise:
+    def test_is_what_perfect_probabilities_show(self) -> None:
+        rng = np.random.default_rng(4)
+        probabilities = rng.random(800)
+        seen = [metrics.calibration_error(rng.random(800) < probabilities, probabilities) for _ in range(200)]
+        assert metrics.calibration_noise(probabilities) == pytest.approx(np.mean(seen), rel=0.05)
+
+
 class TestDeciles:
     def test_lift_is_rate_over_the_overall_rate(self) -> None:
         labels = [1] * 10 + [0] * 10
