@@ -56,10 +56,8 @@ def judge(
     words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
     error = challenger.calibration_error.value - calibration_noise(challenger.probabilities)
     if better and error > max_calibration_error:
-        reason = (
-            f"beats it, {words}, but its probabilities are off by {error:.3f}; {max_calibration_error:g} is allowed"
-        )
-        return Verdict(False, against, gain, reason)
+        off = f"its probabilities are off by {error:.3f} more than chance, {max_calibration_error:g} is allowed"
+        return Verdict(False, against, gain, f"beats it, but {off}: {words}")
     return Verdict(better, against, gain, f"{'beats it' if better else 'does not beat it beyond chance'}: {words}")
 
 
