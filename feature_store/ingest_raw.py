@@ -110,7 +110,7 @@ class Raw(abc.ABC):
         if said:
             raise SourceSchemaChanged(
                 f"{'; '.join(said)}. Nothing was ingested. To take the source as it is now, run in the warehouse:"
-                f" {'; '.join(repair)}; then ingest again",
+                f" {'; '.join(repair)}; then ingest again (rows that arrived before keep null in a new column)",
                 repair,
             )
 
@@ -186,17 +186,35 @@ class DuckDBRaw(Raw):
         return {name: SPELLED_BY_DUCKDB.get(kind, kind) for name, kind in found if name not in STAMPS}
 
     def append(self, table: str, batches: Iterator[pa.RecordBatch], load: Load) -> int:
-        added = 0
-        for batch in batches:
-            names = ", ".join(f'"{name}"' for name in batch.schema.names)
-            self.connection.register("arrived", batch)
-            self.connection.execute(
+        import pyarrow as pa
+
+        first = next(batches, None)
+        if first is None:
+            return 0
+        names = ", ".join(f'"{name}"' for name in first.schema.names)
+        failures: list[Exception] = []
+
+        def arriving() -> Iterator[pa.RecordBatch]:
+            try:
+                yield first
+                yield from batches
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        # One statement for all batches: a statement a batch would keep every row group in memory until the commit.
+        self.connection.register("arrived", pa.RecordBatchReader.from_batches(first.schema, arriving()))
+        try:
+            ((added,),) = self.rows(
                 f"INSERT INTO raw.{table} ({names}, _load_id, created_timestamp) SELECT {names}, $1, $2 FROM arrived",
                 [load.id, load.now],
             )
-            self.connection.unregister("arrived")
-            added += batch.num_rows
-        return added
+        except Exception as error:
+            if failures:
+                raise failures[0] from error
+            raise
+        self.connection.unregister("arrived")
+        return int(added)
 
     def settle(self, table: str) -> None:
         """Nothing: DuckDB keeps the extent of each row group itself."""

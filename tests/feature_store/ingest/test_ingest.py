@@ -162,6 +162,50 @@ class TestChangedSource:
         ingest(database.etl_read, warehouse, ["contacts"], now=NOW)
         assert len(versions(warehouse)) == len(before) + 1
 
+    @pytest.mark.parametrize(
+        ("change", "back", "statements", "value"),
+        [
+            ("ADD COLUMN nickname text", "DROP COLUMN nickname", 1, ("nickname", None)),
+            ("DROP COLUMN language", "ADD COLUMN language text", 1, ("priority", "normal")),
+            (
+                "ALTER COLUMN language TYPE integer USING length(language)",
+                "ALTER COLUMN language TYPE text",
+                1,
+                ("language", None),
+            ),
+            ("RENAME COLUMN priority TO urgency", "RENAME COLUMN urgency TO priority", 2, ("urgency", "normal")),
+        ],
+        ids=["added", "gone", "retyped", "renamed"],
+    )
+    def test_what_the_message_says_repairs_it(
+        self, database, warehouse, tenant, change, back, statements, value, versions, live
+    ):
+        with psycopg.connect(database.admin) as connection:
+            connection.execute(f"ALTER TABLE contacts {change}")
+            connection.execute("REVOKE SELECT ON contacts FROM etl_read")
+            names = "SELECT attname FROM pg_attribute WHERE attrelid = 'contacts'::regclass AND attnum > 0"
+            columns = [name for (name,) in connection.execute(f"{names} AND NOT attisdropped").fetchall()]
+            seen = ", ".join(sorted(set(columns) - {"name", "phone", "email"}))
+            connection.execute(f"GRANT SELECT ({seen}) ON contacts TO etl_read")
+            (contact,) = connection.execute(ADD, [tenant, "{}"]).fetchone()
+        try:
+            with pytest.raises(SourceSchemaChanged, match="Nothing was ingested") as refused:
+                ingest(database.etl_read, warehouse, now=NOW)
+            assert len(refused.value.repair) == statements
+            for statement in refused.value.repair:
+                assert statement in str(refused.value)
+                warehouse.raw_execute(statement)
+            ingest(database.etl_read, warehouse, now=NOW)
+
+            column, expected = value
+            found = warehouse.raw_query(f"SELECT {column} FROM raw.contacts WHERE id = $1", [str(contact)])
+            assert found[column].to_list() == [expected]
+            assert versions(warehouse) == live()
+        finally:
+            with psycopg.connect(database.admin) as connection:
+                connection.execute(f"ALTER TABLE contacts {back}")
+                connection.execute("GRANT SELECT (language, priority) ON contacts TO etl_read")
+
 
 def test_while_another_process_writes_the_warehouse_it_says_so(database, duckdb_warehouse):
     ingest(database.etl_read, duckdb_warehouse, now=NOW)
