@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 
 from feature_store.feature_views import MOMENTS, NUMBERS
 from feature_store.on_demand import MISSING_MOMENT
-from feature_store.online import contact_key, pack, timezone_key
+from feature_store.online import contact_key, pack, schemas_key, timezone_key
+from feature_store.packing import CURRENT
 from feature_store.transforms import InputColumn
 from serving.prediction.bundles import bundle_digest
 
@@ -40,6 +41,8 @@ SNAPSHOT_AT = 1_773_100_800_000_000
 
 class Champions:
     """Writes bundles as a promotion does: a folder named by its digest, then the pointer, replaced at once."""
+
+    card = CARD
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,6 +94,19 @@ class Champions:
 @pytest.fixture(scope="module")
 def champions(bundles_dir) -> Champions:
     return Champions(bundles_dir)
+
+
+@pytest.fixture(scope="module")
+def materialised(redis_url):
+    """Notes that a tenant's features were written at a moment."""
+    client = redis.Redis.from_url(redis_url)
+
+    def note(tenant_id, at):
+        described = CURRENT.to_json() | {"written_at": int(at.timestamp() * 1_000_000)}
+        client.hset(schemas_key(tenant_id), CURRENT.schema, json.dumps(described))
+
+    yield note
+    client.close()
 
 
 @pytest.fixture(scope="module")

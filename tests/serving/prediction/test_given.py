@@ -1,0 +1,223 @@
+"""Batches of given features, as JSON and as Arrow: the same scores, and every fault told by field and row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import uuid
+
+import pyarrow as pa
+import pytest
+
+NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
+ORDERED = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+ROUTE = "/api/v1/ml/models/lead-scoring/batch"
+ARROW = "application/vnd.apache.arrow.stream"
+GOOD = {"orders_total": 2, "last_order_at": "2026-03-01T00:00:00Z", "contact.gender": "f"}
+
+
+@pytest.fixture
+def owner(make_tenant, clock, champions):
+    clock.now = NOW
+    owner = make_tenant()
+    champions.promote(owner.tenant_id, "lead_scoring", version="3")
+    return owner
+
+
+@pytest.fixture
+def headers(owner):
+    return {"X-API-Key": owner.api_key}
+
+
+def calibrated(logit):
+    return 0.5 / (1 + math.exp(-logit))
+
+
+EXPECTED = calibrated(0.5 * 2 - 0.1 * 10 + 1.0 + 0.25 * 2)
+
+
+def stream(columns, metadata=None, **options):
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, **options) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def columns_of(count=2, **changes):
+    return {
+        "orders_total": pa.array([2] * count, pa.float32()),
+        "last_order_at": pa.array([ORDERED] * count, pa.timestamp("us", "UTC")),
+        "contact.gender": pa.array(["f"] * count),
+    } | changes
+
+
+def ask_arrow(api, headers, body):
+    return api.post(ROUTE, headers=headers | {"Content-Type": ARROW}, content=body)
+
+
+def faults(answer):
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
+    return [(error["field"], error.get("row"), error["code"]) for error in answer.json()["errors"]]
+
+
+class TestRowsAndColumns:
+    @pytest.mark.parametrize("form", ["rows", "columns"])
+    def test_given_features_score_as_stored_ones_would(self, api, headers, form):
+        rows = [GOOD, GOOD | {"contact.gender": None}]
+        given = rows if form == "rows" else {name: [row[name] for row in rows] for name in GOOD}
+        answer = api.post(ROUTE, headers=headers, json={form: given})
+        assert answer.status_code == 200, answer.text
+        first, second = answer.json()["predictions"]
+        assert first["probability"] == pytest.approx(EXPECTED, abs=1e-6)
+        assert second["probability"] == pytest.approx(calibrated(0.5), abs=1e-6)
+        assert (first["row"], second["row"], first["model_version"]) == (0, 1, "3")
+
+    def test_the_answer_is_the_documented_one(self, api, headers):
+        body = json.dumps({"rows": [GOOD]})
+        lean = api.post(ROUTE, headers=headers | {"Content-Type": "application/json"}, content=body)
+        # A charset sends the request the usual way, through FastAPI.
+        usual = api.post(ROUTE, headers=headers | {"Content-Type": "application/json; charset=utf-8"}, content=body)
+        assert (usual.status_code, usual.json()) == (200, lean.json())
+
+    @pytest.mark.parametrize(
+        ("value", "code"),
+        [("two", "float_type"), (True, "float_type"), ([2], "float_type"), (1e13, "finite_number"),
+         (10**400, "finite_number"), (float("nan"), "finite_number"), (float("-inf"), "finite_number")],
+    )  # fmt: skip
+    def test_what_is_no_number_is_told_by_field_and_row(self, api, headers, value, code):
+        body = json.dumps({"rows": [GOOD, GOOD | {"orders_total": value}]})
+        answer = api.post(ROUTE, headers=headers | {"Content-Type": "application/json"}, content=body)
+        assert faults(answer) == [("orders_total", 1, code)]
+
+    @pytest.mark.parametrize("value", ["yesterday", "2026-03-01T00:00:00", 1_772_323_200, ["2026-03-01"]])
+    def test_what_is_no_moment_is_told(self, api, headers, value):
+        answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD | {"last_order_at": value}]})
+        assert faults(answer) == [("last_order_at", 0, "datetime_parsing")]
+
+    def test_what_is_no_attribute_is_told(self, api, headers):
+        answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD, GOOD | {"contact.gender": {"is": "f"}}]})
+        assert faults(answer) == [("contact.gender", 1, "attribute_type")]
+
+    def test_missing_and_unknown_fields_are_told(self, api, headers):
+        short = {name: value for name, value in GOOD.items() if name != "orders_total"}
+        answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD, short | {"shoe_size": 42}]})
+        assert faults(answer) == [("orders_total", 1, "missing"), ("shoe_size", 1, "unknown_field")]
+        lists = {name: [value] for name, value in short.items()}
+        answer = api.post(ROUTE, headers=headers, json={"columns": lists})
+        assert faults(answer) == [("orders_total", None, "missing")]
+
+    def test_columns_of_different_lengths_are_refused(self, api, headers):
+        given = {name: [value] * 2 for name, value in GOOD.items()} | {"orders_total": [1]}
+        found = faults(api.post(ROUTE, headers=headers, json={"columns": given}))
+        assert {code for _, _, code in found} == {"length"}
+
+    @pytest.mark.parametrize("body", [{}, {"rows": [GOOD], "contact_ids": [str(uuid.uuid4())]}, {"rows": []}])
+    def test_who_is_asked_about_must_be_said_once(self, api, headers, body):
+        assert api.post(ROUTE, headers=headers, json=body).status_code == 422
+
+    @pytest.mark.parametrize(
+        "body", [{"rows": [GOOD] * 1001}, {"contact_ids": [str(uuid.uuid4()) for _ in range(1001)]}]
+    )
+    def test_more_than_a_thousand_are_refused(self, api, headers, body):
+        answer = api.post(ROUTE, headers=headers, json=body)
+        assert faults(answer)[0][2] == "too_long"
+
+    def test_a_body_beyond_the_limit_is_refused_unread(self, api, headers, settings):
+        answer = ask_arrow(api, headers, b"\0" * (settings.max_body_bytes + 1))
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+    def test_nobody_and_no_champion_get_no_score(self, api, make_tenant):
+        assert api.post(ROUTE, json={"rows": [GOOD]}).status_code == 401
+        other = {"X-API-Key": make_tenant().api_key}
+        for answer in (
+            api.post(ROUTE, headers=other, json={"rows": [GOOD]}),
+            ask_arrow(api, other, stream(columns_of())),
+        ):
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:rapport:problem:model-not-trained")
+
+
+class TestRanges:
+    def test_inputs_outside_of_what_training_saw_are_named(self, api, headers, owner, champions):
+        champions.promote(owner.tenant_id, "lead_scoring", ranges={"orders_total": [0, 5]})
+        answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD, GOOD | {"orders_total": 6}]})
+        assert [row["out_of_range"] for row in answer.json()["predictions"]] == [[], ["orders_total"]]
+        table = pa.ipc.open_stream(
+            ask_arrow(api, headers, stream(columns_of(orders_total=pa.array([5, 6])))).content
+        ).read_all()
+        assert table["out_of_range"].to_pylist() == [[], ["orders_total"]]
+
+
+class TestArrow:
+    def test_a_stream_is_answered_by_a_stream_with_the_same_scores(self, api, headers):
+        answer = ask_arrow(api, headers, stream(columns_of()))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, ARROW)
+        table = pa.ipc.open_stream(answer.content).read_all()
+        as_json = api.post(ROUTE, headers=headers, json={"rows": [GOOD] * 2}).json()["predictions"]
+        assert table["probability"].to_pylist() == [row["probability"] for row in as_json]
+        assert table["score"].to_pylist() == [row["score"] for row in as_json]
+        assert table.schema.metadata[b"model_version"] == b"3"
+
+    def test_contacts_are_scored_or_told_why_not(self, api, headers, owner, online):
+        known, unknown = str(uuid.uuid4()), str(uuid.uuid4())
+        online(owner.tenant_id, known, {"gender": "f"}, int(ORDERED.timestamp() * 1e6), orders_total=2)
+        answer = ask_arrow(api, headers, stream({"contact_id": [unknown, known]}))
+        table = pa.ipc.open_stream(answer.content).read_all()
+        assert table["not_predicted"].to_pylist() == ["contact_not_found", None]
+        assert table["probability"].to_pylist() == [None, pytest.approx(EXPECTED, abs=1e-6)]
+
+    def test_the_campaign_asked_about_stands_in_the_metadata(self, api, headers):
+        body = stream(columns_of(1), {"campaign_attributes": json.dumps({"reward": 4})})
+        table = pa.ipc.open_stream(ask_arrow(api, headers, body).content).read_all()
+        assert table["probability"][0].as_py() == pytest.approx(calibrated(2.0), abs=1e-6)
+        for metadata, field in (({"campaign_attributes": "{"}, "metadata"), ({"campaign_id": "x"}, "campaign_id")):
+            assert faults(ask_arrow(api, headers, stream(columns_of(1), metadata)))[0][0] == field
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"orders_total": pa.array([1.0, float("nan")])}, ("orders_total", 1, "finite_number")),
+            ({"orders_total": pa.array([float("inf"), None])}, ("orders_total", 0, "finite_number")),
+            ({"orders_total": pa.array(["1", "2"])}, ("orders_total", None, "float_type")),
+            ({"orders_total": pa.array([True, False])}, ("orders_total", None, "float_type")),
+            ({"last_order_at": pa.array([1, 2])}, ("last_order_at", None, "datetime_type")),
+            ({"last_order_at": pa.array([None, ORDERED.replace(tzinfo=None)])}, ("last_order_at", None, "datetime_type")),
+            ({"contact.gender": pa.array([{"is": "f"}, None])}, ("contact.gender", 0, "attribute_type")),
+            ({"shoe_size": pa.array([1, 2])}, ("shoe_size", None, "unknown_field")),
+        ],
+    )  # fmt: skip
+    def test_faults_are_told_by_field_and_row(self, api, headers, changes, expected):
+        assert faults(ask_arrow(api, headers, stream(columns_of(**changes)))) == [expected]
+
+    def test_a_contact_that_is_no_uuid_is_told_by_its_row(self, api, headers):
+        body = stream({"contact_id": [str(uuid.uuid4()), "x", None]})
+        assert faults(ask_arrow(api, headers, body)) == [
+            ("contact_id", 1, "uuid_parsing"), ("contact_id", 2, "uuid_parsing"),
+        ]  # fmt: skip
+
+    def test_what_is_no_stream_is_refused(self, api, headers):
+        good = stream(columns_of())
+        for body in (b"", b"x" * 100, good[: len(good) // 2], b"\xff" * 16, good[:200] + b"\xee" * 64 + good[264:]):
+            assert faults(ask_arrow(api, headers, body))[0][0] == "body"
+
+    def test_few_bytes_that_unpack_to_many_are_refused(self, api, headers):
+        packed = stream(columns_of(20_000), options=pa.ipc.IpcWriteOptions(compression="zstd"))
+        assert faults(ask_arrow(api, headers, packed)) == [("body", None, "compressed")]
+        # A column of nulls has a length and no bytes at all.
+        nulls = stream({"orders_total": pa.nulls(10_000_000)})
+        assert len(nulls) < 1_000
+        assert faults(ask_arrow(api, headers, nulls)) == [("body", None, "too_long")]
+
+    def test_twenty_thousand_rows_are_the_most(self, api, headers):
+        answer = ask_arrow(api, headers, stream(columns_of(20_000)))
+        assert pa.ipc.open_stream(answer.content).read_all().num_rows == 20_000
+        assert faults(ask_arrow(api, headers, stream(columns_of(20_001)))) == [("body", None, "too_long")]
+        assert faults(ask_arrow(api, headers, stream(columns_of(0)))) == [("body", None, "too_short")]
+
+
+class TestDescription:
+    def test_openapi_describes_both_media_types(self, api):
+        route = api.get("/openapi.json").json()["paths"][ROUTE]["post"]
+        assert {"application/json", ARROW} <= route["requestBody"]["content"].keys()
+        assert {"application/json", ARROW} <= route["responses"]["200"]["content"].keys()
