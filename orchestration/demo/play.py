@@ -13,7 +13,7 @@ import psycopg
 
 from feature_store.warehouse import warehouse_at
 from orchestration.demo import simulator, tenant
-from orchestration.demo.report import DemoReport, Stage, built_rows, campaign_figures
+from orchestration.demo.report import DemoReport, Stage, campaign_figures
 from orchestration.lib import running
 from orchestration.runtime import processes, services
 from orchestration.runtime.environment import process_environment
@@ -70,7 +70,7 @@ def play(home: Home, now: dt.datetime, bar: Bar, show_step: Callable[[str, str],
             received.rows = simulator.wait_processed(worker_url, business.tenant_id, posted, progress)
 
     for run in _run(home, show_step, None, business.slug):
-        report.add_run(run, built_rows(warehouse_at(home.warehouse)))
+        report.add_run(run)
 
     with stage("campaign sent") as sent, bar("the campaign goes out") as progress:
         campaign_id = start_campaign(api, people, now)
@@ -86,8 +86,10 @@ def play(home: Home, now: dt.datetime, bar: Bar, show_step: Callable[[str, str],
     for run in _run(
         home, show_step, "group:ingest or group:staging or group:intermediate or group:features or group:marts", None
     ):
-        report.add_run(run, built_rows(warehouse_at(home.warehouse)))
-    report.campaign = campaign_figures(warehouse_at(home.warehouse), str(business.tenant_id), campaign_id)
+        report.add_run(run)
+    report.campaign = campaign_figures(
+        warehouse_at(environment["FEATURE_STORE_WAREHOUSE"]), str(business.tenant_id), campaign_id
+    )
     with stage("pages"), bar("MLflow and Dagster start"):
         processes.wait_healthy(home, LATER)
     report.addresses = _addresses(home)

@@ -14,6 +14,8 @@ STAGE_OF = {
     "ingest": "ingest",
     "contracts": "contracts",
     "dbt": "dbt",
+    "publish__marts": "publication",
+    "publish__analysts_snapshot": "analysts' files",
     "online__contact_features": "online features",
     "segments__likely_buyers": "segment",
 }
@@ -35,11 +37,9 @@ class DemoReport:
     addresses: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add_run(self, run: Any, built_rows: int) -> None:
-        """The steps of a graph run, added up by stage, and the figures of its models. `built_rows`: in dbt's tables."""
+    def add_run(self, run: Any) -> None:
+        """The steps of a graph run, added up by stage, and the figures of its models."""
         for step in run.steps:
-            if step.name == "dbt":
-                step.rows = built_rows
             name = STAGE_OF.get(step.name) or next(
                 (stage for prefix, stage in PREFIXES.items() if step.name.startswith(prefix)), step.name
             )
@@ -57,13 +57,6 @@ class DemoReport:
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-
-def built_rows(warehouse: Warehouse) -> int:
-    """How many rows dbt's tables hold together."""
-    layers = "('staging', 'intermediate', 'features', 'marts')"
-    found = warehouse.query(f"SELECT sum(estimated_size) AS rows FROM duckdb_tables() WHERE schema_name IN {layers}")
-    return int(found["rows"][0] or 0)
 
 
 def campaign_figures(warehouse: Warehouse, tenant_id: str, campaign_id: str) -> dict[str, Any]:

@@ -101,5 +101,5 @@ def _summed(file: Path, schemas: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         for table, names in columns.items():
             told = ", ".join(f'"{name}"' for name in names if name not in OF_THE_RUN)
             summed = "SELECT count(*), coalesce(sum(hash(r::varchar)::hugeint % 1000000007), 0)::bigint FROM ({}) AS r"
-            [found[table]] = connection.execute(summed.format(f"SELECT {told} FROM {table}")).fetchall()
+            [found[table]] = connection.execute(summed.format(f"SELECT {told} FROM {file.stem}.{table}")).fetchall()
     return found

@@ -1,6 +1,7 @@
 """Staging, intermediate, features and marts, as dbt builds them; dbt's tests are checks of the assets they test."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,12 +26,15 @@ from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
 from orchestration.runtime.home import Home
 
 ROW_COUNT = "dagster/row_count"
+KEPT_BUILDS = 10
 
 
 @dbt_assets(manifest=manifest_path(), dagster_dbt_translator=LayeredTranslator(), pool="warehouse", name="dbt")
 def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     told: list[Any] = []
-    with only_writer(Home.from_environment(), PATIENCE_SECONDS):
+    home = Home.from_environment()
+    with only_writer(home, PATIENCE_SECONDS):
+        forget_old_builds(home)
         try:
             counts = _build(context, dbt, warehouse_at(settings().warehouse), told)
         except Exception:
@@ -57,6 +61,13 @@ def _build(
     with rebuilt(warehouse, from_nothing=anew and not context.is_subset) as place:
         told.extend(dbt.cli(command, context=context).stream())
         return row_counts(place)
+
+
+def forget_old_builds(home: Home) -> None:
+    """dagster-dbt keeps a folder of artifacts for each build; the newest are enough to look into."""
+    folders = sorted((home.path / "dbt" / "target").glob("dbt-*"), key=lambda one: one.stat().st_mtime)
+    for folder in folders[:-KEPT_BUILDS]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _with_rows(event: Any, counts: dict[str, int]) -> Any:

@@ -38,14 +38,14 @@ class TestDemoReport:
             True,
             [
                 Step("ingest", 1.0, 10),
-                Step("dbt", 4.0),
+                Step("dbt", 4.0, 99),
                 Step("models__churn", 2.0, 5),
                 Step("models__engagement", 3.0, 7),
             ],
-            metadata={"models/churn": {"auc": 0.8, "calibration": "a picture"}},
+            metadata={"models/churn": {"auc": 0.8, "calibration": "a picture", "segments": "a table"}},
         )
         report = DemoReport()
-        report.add_run(run, built_rows=99)
+        report.add_run(run)
         assert [(stage.name, stage.rows, stage.seconds) for stage in report.stages] == [
             ("ingest", 10, 1.0),
             ("dbt", 99, 4.0),
