@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+import threading
 
 import duckdb
 import psycopg
 import pytest
 
 from feature_store.ingest import TABLES, SourceSchemaChanged, ingest
+from feature_store.ingest_raw import ADVISORY_LOCK
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 ADD = "INSERT INTO contacts (tenant_id, custom_data) VALUES (%s, %s) RETURNING id"
@@ -225,3 +227,20 @@ def test_while_another_process_writes_the_warehouse_it_says_so(database, duckdb_
             ingest(database.etl_read, duckdb_warehouse, now=NOW)
     finally:
         holder.communicate(b"\n")
+
+
+def test_a_second_writer_of_a_postgresql_warehouse_waits_for_the_first(database, postgres_warehouse, tenant):
+    done = threading.Event()
+
+    def second() -> None:
+        ingest(database.etl_read, postgres_warehouse, ["tenants"], now=NOW)
+        done.set()
+
+    with psycopg.connect(postgres_warehouse.url) as first:
+        first.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        writer = threading.Thread(target=second)
+        writer.start()
+        assert not done.wait(1)
+    writer.join(30)
+
+    assert done.is_set()

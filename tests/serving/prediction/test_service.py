@@ -82,6 +82,17 @@ class TestPublishScores:
             ranked = client.zrevrange(scores_key(tenant, "lead_scoring"), 0, -1, withscores=True)
         assert [(uuid.UUID(contact), score) for contact, score in ranked] == [(contacts[1], 99.0), (contacts[2], 5.0)]
 
+    def test_a_score_that_stays_the_same_is_not_written_again(self, door, database, tenant, contacts, redis_url):
+        changed = "SELECT contact_id FROM scores WHERE tenant_id = %s AND changed_xid >= %s::xid8"
+        publish_scores(door, tenant, table(contacts, [10, 20, 30]), "lead_scoring", NOW, redis_url=redis_url)
+        with psycopg.connect(database.admin) as connection:
+            before = connection.execute("SELECT pg_current_xact_id()::text").fetchone()[0]
+
+        publish_scores(door, tenant, table(contacts, [10, 21, 30]), "lead_scoring", NOW, redis_url=redis_url)
+
+        with psycopg.connect(database.admin) as connection:
+            assert connection.execute(changed, (tenant, before)).fetchall() == [(contacts[1],)]
+
     def test_leaves_other_models_and_other_tenants_alone(self, door, database, tenant, contacts, redis_url):
         other = database.add_tenant()
         others = add_contacts(database, other, 2)
