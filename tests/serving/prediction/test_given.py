@@ -182,7 +182,7 @@ class TestArrow:
             ({"orders_total": pa.array(["1", "2"])}, ("orders_total", None, "float_type")),
             ({"orders_total": pa.array([True, False])}, ("orders_total", None, "float_type")),
             ({"last_order_at": pa.array([1, 2])}, ("last_order_at", None, "datetime_type")),
-            ({"last_order_at": pa.array([None, ORDERED.replace(tzinfo=None)])}, ("last_order_at", None, "datetime_type")),
+            ({"last_order_at": pa.array([None, NOW.replace(tzinfo=None)])}, ("last_order_at", None, "datetime_type")),
             ({"contact.gender": pa.array([{"is": "f"}, None])}, ("contact.gender", 0, "attribute_type")),
             ({"shoe_size": pa.array([1, 2])}, ("shoe_size", None, "unknown_field")),
         ],
