@@ -8,6 +8,7 @@ from orchestration.defs.automation.backfill import backfill
 from orchestration.defs.automation.jobs import refresh
 from orchestration.lib import alerts
 from orchestration.lib.partitions import all_tenants, tenants
+from orchestration.lib.running import RUNNER
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 UNFINISHED = [
@@ -66,10 +67,14 @@ def tell_of_failed_runs(context: dg.RunFailureSensorContext) -> None:
     description="Contracts, dbt and publication once the last of the days asked for is in.",
 )
 def refresh_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    if RUNNER in context.dagster_run.tags:
+        return dg.SkipReason("the command that read the day refreshes too")
     waiting = context.instance.get_runs_count(dg.RunsFilter(job_name=backfill.name, statuses=UNFINISHED))
     if waiting:
         return dg.SkipReason(f"{waiting} days are still to come")
-    return dg.RunRequest(run_key=context.dagster_run.run_id)
+    # One refresh for all days that ended meanwhile: the newest of them names it.
+    [newest] = context.instance.get_runs(dg.RunsFilter(job_name=backfill.name), limit=1)
+    return dg.RunRequest(run_key=newest.run_id)
 
 
 SENSORS = [tenant_partitions, tell_of_failed_runs, refresh_after_backfill]
