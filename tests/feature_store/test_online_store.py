@@ -306,11 +306,22 @@ class TestAge:
 
 class TestWriter:
     def test_what_redis_refuses_is_raised_and_the_connection_can_be_used_again(self, client):
-        with pytest.raises(redis.ResponseError), OnlineWriter(client, 0) as writer:
-            writer.write([b"features:t1:x"], [b"y"])
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(redis.ResponseError, match="maxmemory"), OnlineWriter(client, 60) as writer:
+                writer.write([b"features:t1:x"], [b"y"])
+        finally:
+            client.config_set("maxmemory", 0)
 
         assert client.ping() is True
         assert client.get("features:t1:x") is None
+
+    def test_rows_expire(self, client):
+        with OnlineWriter(client, 60) as writer:
+            writer.write([b"features:t1:x", b"features:t1:y"], [b"1", b"2"])
+
+        assert [0 < client.ttl(key) <= 60 for key in ("features:t1:x", "features:t1:y")] == [True, True]
+        client.delete("features:t1:x", "features:t1:y")
 
     def test_a_callers_error_leaves_no_answer_behind(self, client):
         def stop_between_two_writes() -> None:
