@@ -175,10 +175,10 @@ def details(label: str, model: str, one: Judged) -> dict[str, Any]:
         "label": label,
         "model": model,
         "interval": [round(found.auc.lower, 4), round(found.auc.upper, 4)],
-        "average_precision": round(found.average_precision, 4),
-        "brier": round(found.brier, 4),
+        "average_precision": round(found.average_precision.value, 4),
+        "brier": round(found.brier.value, 4),
         "base_rate": round(found.base_rate, 4),
-        "calibration_error": round(found.calibration_error, 4),
+        "calibration_error": round(found.calibration_error.value, 4),
         "rows": one.rows,
         "excluded": one.excluded,
     }
