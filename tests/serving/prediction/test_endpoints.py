@@ -116,6 +116,65 @@ class TestPredict:
         assert predict(api, headers, contact_id, tenant_id=str(owner.tenant_id)).status_code == 422
 
 
+class TestLean:
+    """A plain request is answered before the router sees it; the same request with a charset goes through FastAPI."""
+
+    def both(self, api, headers, body, route="lead-scoring/predict"):
+        answers = [
+            api.post(f"/api/v1/ml/models/{route}", headers=headers | {"Content-Type": kind}, content=body)
+            for kind in ("application/json", "application/json; charset=utf-8")
+        ]
+        told = [answer.json() for answer in answers]
+        for each in told:
+            each.pop("request_id", None)
+        assert told[0] == told[1]
+        assert answers[0].status_code == answers[1].status_code
+        assert answers[0].headers["content-type"] == answers[1].headers["content-type"]
+        assert all(answer.headers["x-request-id"] for answer in answers)
+        return answers[0]
+
+    def test_both_ways_answer_alike(self, api, headers, owner, contact_id, champions, as_stranger):
+        body = json.dumps({"contact_id": contact_id})
+        assert self.both(api, headers, body).status_code == 409
+        champions.promote(owner.tenant_id, "lead_scoring")
+        assert self.both(api, headers, body).status_code == 200
+        assert self.both(api, headers, json.dumps({"contact_id": contact_id, "explain": True})).status_code == 200
+        assert (
+            self.both(api, headers, json.dumps({"contact_ids": [contact_id]}), "lead-scoring/batch").status_code == 200
+        )
+        assert self.both(api, headers, json.dumps({"contact_id": str(uuid.uuid4())})).status_code == 404
+        assert self.both(api, headers, json.dumps({"contact_id": "x"})).status_code == 422
+        assert self.both(api, headers, "{").status_code == 422
+        assert self.both(api, headers, "").status_code == 422
+        assert self.both(api, {}, body).status_code == 401
+        assert self.both(api, {"X-API-Key": "rp_nobody"}, body).status_code == 401
+        assert self.both(api, headers | {"X-Tenant": "another"}, body).status_code == 404
+
+    def test_another_method_is_not_allowed(self, api, headers):
+        assert api.get("/api/v1/ml/models/lead-scoring/predict", headers=headers).status_code == 405
+
+    def test_a_revoked_key_is_refused_within_a_minute(
+        self, api, headers, owner, contact_id, champions, database, clock
+    ):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        assert predict(api, headers, contact_id).status_code == 200
+        with psycopg.connect(database.admin) as connection:
+            connection.execute("UPDATE api_keys SET revoked_at = now() WHERE tenant_id = %s", (owner.tenant_id,))
+        clock.advance(seconds=60)
+        assert predict(api, headers, contact_id).status_code == 401
+
+    def test_calls_are_counted_for_usage(self, api, headers, owner, contact_id, champions):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        counted = []
+        usage, count = api.app.state.usage, api.app.state.usage.count
+        usage.count = lambda tenant_id, now: (counted.append(tenant_id), count(tenant_id, now))
+        try:
+            predict(api, headers, contact_id)
+        finally:
+            del usage.count
+        assert counted == [owner.tenant_id]
+
+
 class TestHotSwap:
     def test_a_promotion_shows_at_once_and_a_rollback_too(self, api, headers, owner, contact_id, champions):
         first = champions.promote(owner.tenant_id, "lead_scoring", version="1")
