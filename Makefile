@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint types format lock docs chaos bench \
-	bench-import bench-learning bench-ingest bench-features bench-pipeline bench-scale clean
+	bench-import bench-learning bench-ingest bench-features bench-pipeline bench-serving bench-scale clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ docs: setup ## dbt's own pages of every model, in .rapport/dbt/target/index.html
 chaos: setup ## kills, late commits and full disks, at length
 	@CHAOS=full .venv/bin/python -m pytest -m chaos
 
-bench: bench-import bench-learning bench-ingest bench-features bench-pipeline bench-scale ## all of them, an hour
+bench: bench-import bench-learning bench-ingest bench-features bench-pipeline bench-serving bench-scale ## all of them, an hour
 
 bench-import: setup ## import of a history, beside COPY
 	@.venv/bin/python -m tests.benchmarks.bench_import
@@ -65,6 +65,9 @@ bench-features: setup ## as-of retrieval and the online store, beside their limi
 
 bench-pipeline: setup ## the whole graph, beside dbt and training alone
 	@.venv/bin/python -m tests.benchmarks.bench_pipeline
+
+bench-serving: setup ## predictions beside MLflow's server, the no-op and the model itself
+	@.venv/bin/python -m tests.benchmarks.bench_serving
 
 bench-scale: setup ## 1, 5 and 20 million messages, then one more day (half an hour, 40 GB)
 	@.venv/bin/python -m tests.benchmarks.bench_scale
