@@ -41,7 +41,7 @@ def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> Re
 
 def _driver(one: Contribution) -> Driver:
     points = f"{100 * one.contribution:.1f} points of risk"
-    about = (describe(one.field) or one.field).rstrip(".")
+    about = (describe(one.field) or one.field).rstrip(".").replace("`", "")
     if one.usual is None or one.value is None:
         known = "This is not known of the contact" if one.value is None else f"The contact's is {one.value:g}"
         advice = f"{about}: {known}, which adds {points}."
