@@ -16,6 +16,7 @@
 {%- set windows = sums | map(attribute='days') | select('gt', 0) | unique | sort | list -%}
 {%- set measures = (sums + lasts) | map(attribute='measure') | unique | list -%}
 {%- set built = built_up_to() -%}
+{%- set part = contact_parts()[0] -%}
 with branches as (
     {%- for branch in branches %}
     select
@@ -28,7 +29,7 @@ with branches as (
         {{ branch['values'].get(measure, 0) }} as {{ measure }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ branch['from'] }}
-    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}
+    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}{{ ' and ' ~ part if built is none }}
     {{- ' union all' if not loop.last }}
     {%- endfor %}
 ),

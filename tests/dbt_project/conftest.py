@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shutil
 import subprocess
@@ -54,33 +55,35 @@ class Twins:
         for warehouse in (self.duckdb, self.postgres):
             ingest(self.operational_url, warehouse, now=now)
 
-    def dbt(self, warehouse: Warehouse, as_of: dt.datetime, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command, environment = self.command(warehouse, as_of, *arguments)
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-    def command(self, warehouse: Warehouse, as_of: dt.datetime, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    def command(
+        self, warehouse: Warehouse, as_of: dt.datetime, *arguments: str, **variables: object
+    ) -> tuple[list[str], dict[str, str]]:
         command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments]
-        command += ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--vars", f"{{as_of: '{as_of.isoformat()}'}}"]
+        given = json.dumps({"as_of": as_of.isoformat()} | variables)
+        command += ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--vars", given]
         return command, os.environ | warehouse.dbt_environment() | {
             "DBT_TARGET_PATH": str(self.folder / f"target-{warehouse.dialect}"),
             "DBT_LOG_PATH": str(self.folder / f"logs-{warehouse.dialect}"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
-    def built(self, warehouse: Warehouse, as_of: dt.datetime, *arguments: str) -> dict[str, pl.DataFrame]:
+    def built(
+        self, warehouse: Warehouse, as_of: dt.datetime, *arguments: str, **variables: object
+    ) -> dict[str, pl.DataFrame]:
         """Every model's rows after a run of dbt over the warehouse."""
-        done = self.dbt(warehouse, as_of, *arguments)
+        command, environment = self.command(warehouse, as_of, *arguments, **variables)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return rows_by_model(warehouse)
 
-    def built_whole(self, as_of: dt.datetime) -> dict[str, pl.DataFrame]:
+    def built_whole(self, as_of: dt.datetime, **variables: object) -> dict[str, pl.DataFrame]:
         """Every model's rows when built from nothing, of the raw rows there are now."""
         folder = self.folder / f"whole-{len(self.whole)}"
         self.whole.append(folder)
         folder.mkdir()
         warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
         shutil.copy(self.duckdb.raw_path, warehouse.raw_path)
-        return self.built(warehouse, as_of, "run")
+        return self.built(warehouse, as_of, "run", **variables)
 
 
 def rows_by_model(warehouse: Warehouse) -> dict[str, pl.DataFrame]:

@@ -155,6 +155,9 @@ class TestSecondRun:
         for built in (third.duckdb, third.postgres):
             assert {name for name, rows in built.items() if named(rows)} <= {CHANGED}
 
+    def test_a_build_in_sixteen_parts_gives_what_one_in_one_gives(self, third, twins):
+        assert differences(twins.built_whole(THIRD, contacts_a_part=10), third.whole) == []
+
     def test_a_run_without_news_changes_nothing(self, third, twins):
         again = twins.built(twins.duckdb, THIRD, "build")
 

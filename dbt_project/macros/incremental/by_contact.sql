@@ -1,11 +1,12 @@
 {#- A model that rebuilds, on a second run, the rows of exactly the contacts anything changed about. It has the columns
-    tenant_id and contact_id, and reads each input `where {{ contact_is_rebuilt('alias') }}`. -#}
-{% macro incremental_by_contact(also=[]) %}
+    tenant_id and contact_id, and reads each input `where {{ contact_is_rebuilt('alias') }}`. `before` and `after` are hooks. -#}
+{% macro incremental_by_contact(before=[], after=[]) %}
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
     on_schema_change='fail',
-    pre_hook=["{{ forget_changed_contacts() }}"] + also,
+    pre_hook=["{{ forget_changed_contacts() }}"] + before,
+    post_hook=after,
     meta={'rebuilt_by': 'contact'},
 ) }}
 {% endmacro %}
