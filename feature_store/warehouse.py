@@ -212,5 +212,8 @@ def _attached(path: Path, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection
         quoted = str(path).replace("'", "''")
         connection.execute(f"ATTACH '{quoted}' AS landing (READ_{'ONLY' if read_only else 'WRITE'})")
         connection.execute("USE landing")
+        # A database in memory would spill into the working directory.
+        spill = str(path.with_name("raw.tmp")).replace("'", "''")
+        connection.execute(f"SET temp_directory = '{spill}'")
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
