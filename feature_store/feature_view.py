@@ -29,11 +29,6 @@ class Feature:
     null_means: str
     dtype: DType = "float32"
 
-    @property
-    def kind(self) -> str:
-        """What it is to a model: a number, a moment that others are made of, or json."""
-        return {"float32": "number", "timestamp": "moment", "json": "json"}[self.dtype]
-
 
 @dataclass(frozen=True)
 class FeatureView:
