@@ -19,6 +19,8 @@ HISTORY = PROJECT_ROOT / "tests" / "feature_store" / "history.sql"
 RAPPORT = Path(sys.executable).with_name("rapport")
 LAYERS = ("staging", "intermediate", "features", "marts")
 WAREHOUSE = " or ".join(f"group:{group}" for group in ("ingest", *LAYERS))
+# Which load last touched whom: it steers the next build and tells nothing of the business.
+WORKING_TABLES = ("intermediate.int_contacts__changed",)
 # When a row arrived and by which load tells one run from another; what it says must not differ.
 OF_THE_RUN = ("_load_id", "created_timestamp", "changed_xid")
 
@@ -99,6 +101,8 @@ def _summed(file: Path, schemas: tuple[str, ...]) -> dict[str, tuple[int, int]]:
             columns.setdefault(f"{schema}.{table}", []).append(column)
         found = {}
         for table, names in columns.items():
+            if table in WORKING_TABLES:
+                continue
             told = ", ".join(f'"{name}"' for name in names if name not in OF_THE_RUN)
             summed = "SELECT count(*), coalesce(sum(hash(r::varchar)::hugeint % 1000000007), 0)::bigint FROM ({}) AS r"
             [found[table]] = connection.execute(summed.format(f"SELECT {told} FROM {file.stem}.{table}")).fetchall()
