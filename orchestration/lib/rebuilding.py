@@ -69,6 +69,8 @@ def _log_of(file: Path) -> Path:
 def _remove(file: Path) -> None:
     for one in (file, _log_of(file)):
         one.unlink(missing_ok=True)
+    # A killed build leaves what it had spilled there.
+    shutil.rmtree(file.with_name(f"{file.name}.tmp"), ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -71,9 +71,13 @@ class TestRebuilt:
     def test_what_a_killed_build_left_is_not_built_upon(self, warehouse: DuckDBWarehouse) -> None:
         building(warehouse).path.write_bytes(b"half a file")
         building(warehouse).path.with_name("warehouse.building.duckdb.wal").write_bytes(b"half a log")
+        spilled = building(warehouse).path.with_name("warehouse.building.duckdb.tmp")
+        spilled.mkdir()
+        (spilled / "block").write_bytes(b"spilled")
         with rebuilt(warehouse):
             build(os.environ[WAREHOUSE])
         assert numbers(warehouse) == [1, 2]
+        assert not spilled.exists()
 
     def test_postgresql_is_built_in_place(self) -> None:
         place = PostgresWarehouse("postgresql://someone:secret@127.0.0.1:9/there")
