@@ -1,4 +1,4 @@
-"""The Dagster graph up to the models, by `rapport run`, beside `dbt build` and the training functions called bare.
+"""The whole Dagster graph, by `rapport run`, beside `dbt build` and the training functions called bare.
 
 Both begin with nothing built, each in a process of its own, so that what they import is part of the time.
 
@@ -12,18 +12,15 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from orchestration.runtime.home import PROJECT_ROOT
-from tests.benchmarks.made_history import make_history
+from tests.benchmarks.made_history import SLUG, make_history
 from tests.benchmarks.reporting import figure, report
-from tests.orchestration.installation import Installation
+from tests.orchestration.installation import Installation, installed
 
 MESSAGES = 100_000
-# Scores and segments are upserted by keys that the made history goes without, to be made fast.
-SELECTED = "not (group:scoring or group:activation)"
 BARE = """
 import datetime as dt, json, os, subprocess, sys, time
 from pathlib import Path
@@ -56,23 +53,17 @@ print(json.dumps({"dbt": built - begun, "training": time.perf_counter() - built,
 
 
 def main(messages: int) -> int:
-    with tempfile.TemporaryDirectory(prefix="bench-pipeline-", ignore_cleanup_errors=True) as name:
-        installation = Installation(Path(name))
-        try:
-            installation.done("migrate")
-            tenant = make_history(installation.url(), messages, dt.datetime.now(dt.UTC) - dt.timedelta(hours=2))
-            with installation.admin() as connection:
-                (slug,) = connection.execute("SELECT slug FROM tenants").fetchone() or ("",)
-            begun = time.perf_counter()
-            (run,) = installation.metadata("run", "--select", SELECTED)
-            graph = time.perf_counter() - begun
-            bare = _bare(installation, tenant, slug)
-        finally:
-            installation.rapport("down")
+    with installed() as installation:
+        installation.done("migrate")
+        tenant = make_history(installation.url(), messages, dt.datetime.now(dt.UTC) - dt.timedelta(hours=2))
+        begun = time.perf_counter()
+        (run,) = installation.metadata("run")
+        graph = time.perf_counter() - begun
+        bare = _bare(installation, tenant)
     steps = {step["name"]: step["seconds"] for step in run["steps"]}  # type: ignore[index]
     limit = bare["dbt"] + bare["training"]
     figures = [
-        figure("graph up to the models, as a command", graph, "s", limit, at_most=1.5),
+        figure("the whole graph, as a command", graph, "s", limit, at_most=1.5),
         figure("dbt in the graph", steps["dbt"], "s", bare["dbt"]),
         *(figure(f"step {step}", seconds, "s") for step, seconds in steps.items() if seconds >= 0.5 and step != "dbt"),
         figure("outside the steps", graph - sum(steps.values()), "s"),
@@ -80,7 +71,7 @@ def main(messages: int) -> int:
     return report("pipeline", figures, messages=messages, bare=bare)
 
 
-def _bare(installation: Installation, tenant: str, slug: str) -> dict[str, float]:
+def _bare(installation: Installation, tenant: str) -> dict[str, float]:
     """Seconds of dbt and of training, over the rows the graph ingested, into places of their own."""
     folder = installation.home.path / "bare"
     folder.mkdir()
@@ -100,7 +91,7 @@ def _bare(installation: Installation, tenant: str, slug: str) -> dict[str, float
     parse = [str(Path(sys.executable).with_name("dbt")), "parse", "--quiet", "--project-dir", project]
     subprocess.run([*parse, "--profiles-dir", project], env=environment, check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run(
-        [sys.executable, "-c", BARE, project, tenant, slug, str(folder)],
+        [sys.executable, "-c", BARE, project, tenant, SLUG, str(folder)],
         cwd=PROJECT_ROOT,
         env=environment,
         capture_output=True,

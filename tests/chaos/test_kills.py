@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.orchestration.installation import RAPPORT, WAREHOUSE, Installation
+from tests.orchestration.installation import RAPPORT, WAREHOUSE, Installation, installed
 
 SEED = 20_261_123
 POINTS = 20 if os.environ.get("CHAOS") == "full" else 3
@@ -39,13 +39,10 @@ def points() -> list[tuple[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("chaos"))
-    try:
+def installation() -> Iterator[Installation]:
+    with installed() as made:
         made.make_history()
         yield made
-    finally:
-        made.rapport("down")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ OF_THE_RUN = ("_load_id", "created_timestamp", "changed_xid")
 
 
 class Installation:
+    """What lies in a RAPPORT_HOME, which other users may pass through: PostgreSQL runs as one of them."""
+
     def __init__(self, path: Path, **settings: str) -> None:
-        for folder in (path, *path.parents[:2]):
-            folder.chmod(0o755)
         self.home = Home(path)
         self.environment = os.environ | {"RAPPORT_HOME": str(path), "RAPPORT_ENV_FILE": os.devnull} | settings
 
@@ -87,6 +88,21 @@ class Installation:
     def metadata(self, *words: str) -> list[dict[str, object]]:
         found: list[dict[str, object]] = json.loads(self.done(*words, "--json"))
         return found
+
+
+@contextmanager
+def installed(**settings: str) -> Iterator[Installation]:
+    """An empty installation in a folder of its own; stopped and removed at the end.
+
+    Not below pytest's folder: every run that starts closes that to other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="rapport installation ", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        made = Installation(Path(name), **settings)
+        try:
+            yield made
+        finally:
+            made.rapport("down")
 
 
 def _summed(file: Path, schemas: tuple[str, ...]) -> dict[str, tuple[int, int]]:

@@ -13,7 +13,7 @@ import pytest
 from feature_store.warehouse import DuckDBWarehouse
 from orchestration.lib.writing import only_writer
 from orchestration.runtime.home import PROJECT_ROOT
-from tests.orchestration.installation import WAREHOUSE, Installation
+from tests.orchestration.installation import WAREHOUSE, Installation, installed
 
 PUBLISH = f'{WAREHOUSE} or key:"publish/marts"'
 
@@ -21,14 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("graph"))
-    try:
+def installation() -> Iterator[Installation]:
+    with installed() as made:
         made.make_history()
         made.done("run", "--select", f'{PUBLISH} or key:"publish/analysts_snapshot"')
         yield made
-    finally:
-        made.rapport("down")
 
 
 def published(installation: Installation) -> dict[str, int]:
