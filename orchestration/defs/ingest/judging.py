@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.defs.ingest.contracts import CONTRACTS, Contract
+from orchestration.defs.ingest.pages import settle, write_index
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,8 +119,15 @@ class Judge:
         store = self._context.validation_results_store
         named = {(key.expectation_suite_identifier.name, key.run_id.run_name): key for key in store.list_keys()}
         self._context.build_data_docs(
-            site_names=[SITE], resource_identifiers=[named[judged] for judged in self._judged if judged in named]
+            site_names=[SITE],
+            resource_identifiers=[named[judged] for judged in self._judged if judged in named],
+            build_index=False,
         )
+        judged = (self.docs / "validations" / table / run for table, run in self._judged)
+        for folder, files in [(self.docs / "static", "*.css"), *((folder, "*.html") for folder in judged)]:
+            for file in folder.rglob(files):
+                settle(file)
+        write_index(self.docs, self.folder / "gx" / "uncommitted" / "validations")
         self._judged.clear()
 
     def page(self, table: str, run: str) -> Path | None:

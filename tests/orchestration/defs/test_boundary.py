@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,17 @@ class TestJudge:
         assert f"page {KEPT_PAGES + 1:02}" in index
         assert "page 00" not in index
         assert judge.page("orders", "page 00") is None
+
+    def test_pages_need_no_network(self, judge: Judge) -> None:
+        judge.judge("orders", frame(orders(status="lost")), NOW, "alone")
+        judge.write_pages()
+        files = [*judge.docs.rglob("*.html"), *judge.docs.rglob("*.css")]
+        assert len(files) > 2
+        asked = re.compile(
+            r"(?:<script|<link|<img)[^>]*https?://|url\([^)]*https?://|@import[^;]*https?://", re.IGNORECASE
+        )
+        assert {str(file): found for file in files if (found := asked.findall(file.read_text()))} == {}
+        assert 'class="broken">broken<' in (judge.docs / "index.html").read_text()
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
