@@ -12,6 +12,10 @@ LAYERS = ("staging", "intermediate", "features", "marts")
 WATERMARKS = ("staging", "_model_watermarks")
 
 
+class HalfBuilt(Exception):
+    """The warehouse is of two builds at once."""
+
+
 def built_by(warehouse: Warehouse) -> set[str]:
     """The digests of the projects that built the models; empty when nothing was built yet."""
     return {str(digest) for digest in _watermarks(warehouse, "DISTINCT project_digest")}
@@ -23,10 +27,20 @@ def built_as_of(warehouse: Warehouse) -> dt.datetime | None:
     return moments[0] if moments else None
 
 
+def require_whole(warehouse: Warehouse) -> None:
+    """Raises HalfBuilt when the last build left some tables new and some old, as one in place does that failed."""
+    if False in _column(warehouse, "is_whole", ("staging", "_current_run")):
+        raise HalfBuilt("the last build of the warehouse did not come to a good end; `rapport run` builds it again")
+
+
 def _watermarks(warehouse: Warehouse, column: str) -> list[Any]:
+    return _column(warehouse, column, WATERMARKS)
+
+
+def _column(warehouse: Warehouse, column: str, of_table: tuple[str, str]) -> list[Any]:
     if isinstance(warehouse, DuckDBWarehouse) and not warehouse.path.exists():
         return []
-    schema, table = WATERMARKS
+    schema, table = of_table
     known = warehouse.query(
         "SELECT 1 AS one FROM information_schema.tables WHERE table_schema = $1 AND table_name = $2", [schema, table]
     )

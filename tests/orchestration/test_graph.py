@@ -134,6 +134,27 @@ class TestPostgres:
                 (rows,) = connection.execute(f"SELECT count(*) FROM marts.{mart}").fetchone() or (None,)
                 assert rows == built[f"marts.{mart}"][0] > 0
 
+        # Its tables are replaced one by one: after a build that failed none of them is shown to anybody.
+        before = published(installation)
+        with installation.admin() as connection:
+            connection.execute(
+                "INSERT INTO phone_numbers (tenant_id, phone, provider_number_id, business_account_id)"
+                " SELECT tenant_id, '+999100000001', '1', '1' FROM contacts LIMIT 1"
+            )
+            connection.execute(
+                "INSERT INTO outbound_messages (tenant_id, campaign_id, contact_id, phone_number_id, payload,"
+                " payload_hash, due_at) SELECT p.tenant_id, c.id, k.id, p.id, '{}', '', now() FROM phone_numbers p"
+                " JOIN campaigns c USING (tenant_id) JOIN contacts k USING (tenant_id)"
+                " WHERE NOT EXISTS (SELECT FROM decisions d WHERE d.contact_id = k.id) LIMIT 1"
+            )
+        failed = installation.rapport("run", "--select", PUBLISH, FEATURE_STORE_WAREHOUSE=url)
+        assert failed.returncode == 1
+        assert "assert_every_send_has_a_decision" in failed.stderr
+        refused = installation.rapport("run", "--select", 'key:"publish/marts"', FEATURE_STORE_WAREHOUSE=url)
+        assert refused.returncode == 1
+        assert "did not come to a good end" in refused.stderr
+        assert published(installation) == before
+
 
 def settings(installation: Installation) -> dict[str, str]:
     """What `rapport up` would start Dagster's processes with."""

@@ -1,6 +1,7 @@
 {#-
     Up to which load each model is built. A run notes the newest load when it starts, and at its end gives it to the models
     that were built and failed no test: what arrives meanwhile, and what a killed run began, is done again by the next.
+    Where tables are replaced one by one, `is_whole` tells a run that came to a good end from one that did not.
 -#}
 {% macro watermarks() %}
     {{ return(api.Relation.create(database=target.database, schema='staging', identifier='_model_watermarks')) }}
@@ -16,9 +17,9 @@ create schema if not exists staging;
 create table if not exists {{ watermarks() }} (
     model text primary key, load_id bigint not null, as_of timestamptz not null, project_digest text not null
 );
-create table if not exists {{ current_run() }} (load_id bigint not null);
+create table if not exists {{ current_run() }} (load_id bigint not null, is_whole boolean not null);
 delete from {{ current_run() }};
-insert into {{ current_run() }} select coalesce(max(load_id), 0) from {{ landing('_loads') }};
+insert into {{ current_run() }} select coalesce(max(load_id), 0), false from {{ landing('_loads') }};
 {% endif %}
 {% endmacro %}
 
@@ -40,6 +41,9 @@ select '{{ result.node.name }}',
     {{ as_of() }}, '{{ var("project_digest") }}'
 from {{ current_run() }};
 {% endfor %}
+{%- if not (results | rejectattr('status', 'in', ['success', 'pass', 'warn', 'no-op']) | list) %}
+update {{ current_run() }} set is_whole = true;
+{%- endif %}
 {% endif %}
 {% endmacro %}
 

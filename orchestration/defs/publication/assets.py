@@ -8,7 +8,7 @@ import dagster as dg
 
 from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
-from orchestration.lib.built import built_as_of
+from orchestration.lib.built import built_as_of, require_whole
 from orchestration.lib.dbt_project import models_of, published_marts
 from orchestration.lib.dbt_translator import OWNER
 from orchestration.lib.freshness import DAILY, HOURLY
@@ -42,6 +42,7 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         contextlib.ExitStack() as opened,
     ):
         warehouse = warehouse_at(settings().warehouse)
+        require_whole(warehouse)
         tables = {mart: opened.enter_context(warehouse.batches(f'SELECT * FROM marts."{mart}"')) for mart in PUBLISHED}
         now = dt.datetime.now(dt.UTC)
         as_of = built_as_of(warehouse) or now
@@ -66,9 +67,9 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
 def analysts_snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     tenant, home = tenant_of(context.partition_key), Home.from_environment()
     with transient_errors_retried(context):
-        written = write_snapshot(
-            warehouse_at(settings().warehouse), tenant.tenant_id, home.snapshots / f"{tenant.slug}.duckdb"
-        )
+        warehouse = warehouse_at(settings().warehouse)
+        require_whole(warehouse)
+        written = write_snapshot(warehouse, tenant.tenant_id, home.snapshots / f"{tenant.slug}.duckdb")
     rows = sum(written.rows.values())
     return dg.MaterializeResult(
         metadata={
