@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -70,18 +71,18 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory):
-    home = tmp_path_factory.mktemp("a town")
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)
-    town = Town(home)
-    try:
-        done = town.rapport("demo")
-        assert done.returncode == 0, done.stderr[-3000:]
-        town.printed = done.stdout
-        yield town
-    finally:
-        town.rapport("down")
+def town():
+    # Not below pytest's folder: every run that starts closes that to others, and PostgreSQL runs as another user.
+    with tempfile.TemporaryDirectory(prefix="a town ", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        town = Town(Path(name))
+        try:
+            done = town.rapport("demo")
+            assert done.returncode == 0, done.stderr[-3000:]
+            town.printed = done.stdout
+            yield town
+        finally:
+            town.rapport("down")
 
 
 class TestDemo:
