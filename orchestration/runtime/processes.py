@@ -80,7 +80,8 @@ def start(home: Home, wanted: Iterable[str], extra_environment: dict[str, str] |
     dead = {name for name in wanted if find(home, name) is None}
     kill(process for name, process in marked(home.path).values() if name in dead)
     extra = home.state().get("extra_environment", {}) | (extra_environment or {})
-    home.remember(ports=_ports(home, wanted), extra_environment=extra)
+    # Of all of them at once: one is told where another will answer, and would have to start anew when that came later.
+    home.remember(ports=_ports(home, commands), extra_environment=extra)
     settings = process_environment(home)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     known: dict[str, list[Any]] = home.state().get("processes", {})
