@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -152,42 +151,9 @@ class TestRun:
         found = town.rows()
         assert {table: found[f"marts.fct_{table}"][0] for table in counts} == counts
 
-    @pytest.mark.parametrize("step", ["ingest", "dbt"])
-    def test_killed_in_a_step_the_next_run_gives_the_same_rows(self, town, step):
-        expected = town.rows()
-        for file in (town.home / "warehouse").glob("warehouse.duckdb*"):
-            file.unlink()
-        running = subprocess.Popen(
-            town.command("run", "--select", WAREHOUSE_STAGES),
-            env=town.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert any(line.strip() == step for line in running.stderr)
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
-        done = town.rapport("run", "--select", WAREHOUSE_STAGES)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert town.rows() == expected
-
     def test_what_fails_leaves_the_last_good_marts_until_it_is_put_right(self, town):
         good = town.rows()
         with town.admin() as connection:
-            order = connection.execute(
-                """INSERT INTO orders (tenant_id, contact_id, external_id, platform, total_cents, ordered_at)
-                   SELECT tenant_id, id, 'from-tomorrow', 'test', 100, now() + interval '1 day' FROM contacts LIMIT 1
-                   RETURNING id"""
-            ).fetchone()
-            failed = town.rapport("run", "--select", WAREHOUSE_STAGES)
-            assert failed.returncode == 1
-            assert (
-                "rows_keep_the_contract of raw/orders failed: column_values_to_be_between (ordered_at)" in failed.stderr
-            )
-            assert town.rows() == good
-
-            connection.execute("UPDATE orders SET ordered_at = now() WHERE id = %s", order)
             unexplained = connection.execute(
                 """INSERT INTO outbound_messages
                        (tenant_id, campaign_id, contact_id, phone_number_id, payload, payload_hash, due_at, state)
@@ -202,7 +168,7 @@ class TestRun:
 
             connection.execute("UPDATE outbound_messages SET campaign_id = NULL WHERE id = %s", unexplained)
         assert town.rapport("run", "--select", WAREHOUSE_STAGES).returncode == 0
-        assert town.rows()["marts.fct_orders"][0] == good["marts.fct_orders"][0] + 1
+        assert town.rows() == good
 
     def test_an_unknown_selection_or_tenant_is_one_line(self, town):
         for words in (("--select", 'key:"no/such"'), ("--tenant", "nobody")):
