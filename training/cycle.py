@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from training import promote, registry
+from training import drift, promote, registry
 from training.bundle import (
     champion_bundle,
     export_checked,
@@ -101,6 +101,7 @@ def learn_from(
     card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
         "version": registered.version,
         "parity": parity,
+        "drift": drift.reference(trained, split),
         **(notes or {}),
     }
     bundle = write_bundle(settings.bundles_dir, graph, manifest, card)

@@ -1,0 +1,193 @@
+"""Whether a champion still meets the people it learnt from.
+
+Inputs and scores are compared as distributions, without labels: rows of today beside the rows learnt from, both the
+model's own unit (a send, a contact's week), each as it was known at its moment. What chance alone would move so few
+people, and what moved between the older and the newer rows learnt from, is no drift.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from feature_store.drift import LARGE, Bins, fit_bins, population_stability
+from training.bundle import reference_campaign
+from training.datasets import Split
+from training.train import Trained
+
+if TYPE_CHECKING:
+    from feature_store.transforms import InputColumn
+
+Probability = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+
+# Of all inputs and the score of a model together, on one day on which nothing moved.
+FALSE_ALARM = 0.001
+# What moved more than this between the older and the newer rows learnt from was drifting already.
+MOST_USUAL = 4 * LARGE
+# More rows learnt from make no bin better.
+ENOUGH_ROWS = 20_000
+SCORE = "score"
+CLOCK = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_hour_share")
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far an input, or the score, has moved: `stability` is the population stability index in nats, beyond `limit`
+    it has drifted. `usual` is the index between the older and the newer rows learnt from, `units` how many independent
+    people (or campaigns, for what a campaign decides) the recent rows come from."""
+
+    name: str
+    stability: float
+    limit: float
+    usual: float
+    units: int
+
+    @property
+    def drifted(self) -> bool:
+        return self.stability > self.limit
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`inputs` with the one furthest beyond its limit first."""
+
+    rows: int
+    people: int
+    inputs: list[Movement]
+    score: Movement
+
+    @property
+    def drifted_inputs(self) -> list[Movement]:
+        return [moved for moved in self.inputs if moved.drifted]
+
+    @property
+    def drifted(self) -> bool:
+        return bool(self.drifted_inputs) or self.score.drifted
+
+
+def reference(trained: Trained, split: Split) -> dict[str, Any]:
+    """What `drift_of` compares with, as JSON: bins of each input over the rows learnt from, bins of the score over the
+    later rows it was judged on (those learnt from score too well), and what moved within either."""
+    # The same share of either part, or the bins would be of other people than those learnt from.
+    step = -(-(split.fit.frame.height + split.calibrate.frame.height) // ENOUGH_ROWS)
+    fit, calibrate, test = (part.frame.gather_every(step) for part in (split.fit, split.calibrate, split.test))
+    learnt = pl.concat([fit, calibrate])
+    asked = {
+        "campaign": reference_campaign(split.newest_per_contact()),
+        "hour": int(np.median(learnt["event_timestamp"].dt.hour().to_numpy())),
+        "weekday": int(np.median(learnt["event_timestamp"].dt.weekday().to_numpy())) - 1,
+    }
+    score = _scores(test, trained.inputs, trained.probability, asked)
+    at = test["event_timestamp"].to_numpy()
+    later = at >= np.sort(at)[len(at) // 2]
+    older, newer = _inputs(fit, trained.inputs), _inputs(calibrate, trained.inputs)
+    pairs: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+    pairs = {name: (values, newer[name]) for name, values in older.items()} | {SCORE: (score[~later], score[later])}
+    return {
+        "asked": asked,
+        "bins": {name: fit_bins(np.concatenate(pair)).to_json() for name, pair in pairs.items()},
+        "usual": {name: _stability(*pair) for name, pair in pairs.items()},
+        "people": learnt["contact_id"].n_unique(),
+        "campaigns": _campaigns(learnt),
+        "judged_people": test["contact_id"].n_unique(),
+        "known_until": max(_newest(part.frame) for part in (split.fit, split.calibrate, split.test)).isoformat(),
+    }
+
+
+def drift_of(
+    reference: Mapping[str, Any], inputs: Sequence[InputColumn], probability: Probability, rows: pl.DataFrame
+) -> Drift | None:
+    """How far `rows`, as retrieval returns them, have moved from those learnt from; None without a row.
+
+    `probability` answers the model's calibrated probabilities of a matrix of `inputs`.
+    """
+    if rows.is_empty():
+        return None
+    people, campaigns = rows["contact_id"].n_unique(), _campaigns(rows)
+    found = _inputs(rows, inputs)
+    doubt = FALSE_ALARM / (len(found) + 1)
+
+    def movement(name: str, values: npt.NDArray[Any], learnt_from: int, units: int) -> Movement:
+        bins, usual = Bins.from_json(reference["bins"][name]), float(reference["usual"][name])
+        limit = max(LARGE, min(usual, MOST_USUAL)) + chance(len(bins.shares), learnt_from, units, doubt)
+        return Movement(name, population_stability(bins, values), limit, usual, units)
+
+    by_campaign = {given.name for given in inputs if _decided_by_campaign(given)}
+    moved = [
+        movement(name, values, reference["campaigns"], campaigns)
+        if name in by_campaign
+        else movement(name, values, reference["people"], people)
+        for name, values in found.items()
+    ]
+    score = movement(SCORE, _scores(rows, inputs, probability, reference["asked"]), reference["judged_people"], people)
+    return Drift(rows.height, people, sorted(moved, key=lambda one: one.stability - one.limit, reverse=True), score)
+
+
+def chance(bins: int, learnt_from: int, now: int, probability: float) -> float:
+    """The stability index that two samples of one distribution exceed with `probability`: the index times
+    n m / (n + m) is about chi-squared with as many degrees of freedom as there are bins beside that of the missing.
+
+    The quantile is Wilson and Hilferty's, good to a per cent."""
+    spread = 2 / (9 * bins)
+    quantile = bins * (1 - spread + NormalDist().inv_cdf(1 - probability) * spread**0.5) ** 3
+    return float(quantile * (1 / max(learnt_from, 1) + 1 / max(now, 1)))
+
+
+def _inputs(rows: pl.DataFrame, inputs: Sequence[InputColumn]) -> dict[str, npt.NDArray[np.float32]]:
+    """The values of each input that can drift, in their order."""
+    from feature_store.transforms import encode
+
+    matrix = encode(rows, list(inputs))
+    return {given.name: matrix[:, position] for position, given in enumerate(inputs) if not _grows(given)}
+
+
+def _scores(
+    rows: pl.DataFrame, inputs: Sequence[InputColumn], probability: Probability, asked: Mapping[str, Any]
+) -> npt.NDArray[np.float64]:
+    """The probabilities as if everybody had been asked about the reference campaign at the usual hour: they tell of
+    people, not of campaigns."""
+    from feature_store.transforms import encode
+
+    hour = pl.col("event_timestamp").dt.truncate("1d") + timedelta(hours=asked["hour"])
+    usual = rows.with_columns(event_timestamp=hour)
+    if "campaign_attributes" in rows.columns:
+        usual = usual.with_columns(campaign_attributes=pl.lit(json.dumps(asked["campaign"])))
+    matrix = encode(usual, list(inputs))
+    for position, given in enumerate(inputs):
+        if given.field == "send_weekday":
+            matrix[:, position] = asked["weekday"]
+    return probability(matrix)
+
+
+def _stability(older: npt.NDArray[Any], newer: npt.NDArray[Any]) -> float:
+    """0 where one of both has no row."""
+    return round(population_stability(fit_bins(older), newer), 4) if older.size and newer.size else 0.0
+
+
+def _newest(rows: pl.DataFrame) -> datetime:
+    """When the last label was settled."""
+    moment: datetime = rows["label_known_at"].sort()[-1]
+    return moment
+
+
+def _decided_by_campaign(given: InputColumn) -> bool:
+    return given.source == "campaign_attribute" or given.field in CLOCK
+
+
+def _grows(given: InputColumn) -> bool:
+    """Whether it grows by the passing of time alone: everybody has known us for a day more each day."""
+    return given.field == "tenure_days" or given.field.endswith("_total")
+
+
+def _campaigns(rows: pl.DataFrame) -> int:
+    """How many decisions about when and what to send the rows come from."""
+    column = "campaign_id" if "campaign_id" in rows.columns else "event_timestamp"
+    return rows[column].n_unique()
