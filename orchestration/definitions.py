@@ -15,6 +15,7 @@ from orchestration.defs.ingest.assets import raw_tables
 from orchestration.defs.ingest.checks import contracts
 from orchestration.defs.publication.assets import analysts_snapshot, published
 from orchestration.defs.scoring.assets import SCORES
+from orchestration.defs.scoring.checks import CHAMPION_CHECKS
 from orchestration.defs.training.assets import DATASETS, MODELS
 from orchestration.lib.progress import progress
 
@@ -33,7 +34,7 @@ defs = dg.Definitions(
         *SCORES,
         likely_buyers,
     ],
-    asset_checks=[contracts],
+    asset_checks=[contracts, *CHAMPION_CHECKS],
     jobs=[*JOBS, backfill],
     schedules=SCHEDULES,
     sensors=SENSORS,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from feature_store.drift import LARGE, Bins, fit_bins, population_stability
+from feature_store.drift import LARGE, Bins, bin_shares, fit_bins, population_stability
 from training.bundle import reference_campaign
 from training.datasets import Split
 from training.train import Trained
@@ -57,12 +57,13 @@ class Movement:
 
 @dataclass(frozen=True)
 class Drift:
-    """`inputs` with the one furthest beyond its limit first."""
+    """`inputs` with the one furthest beyond its limit first; `score_shares` by bin of the reference."""
 
     rows: int
     people: int
     inputs: list[Movement]
     score: Movement
+    score_shares: tuple[float, ...]
 
     @property
     def drifted_inputs(self) -> list[Movement]:
@@ -127,8 +128,14 @@ def drift_of(
         else movement(name, values, reference["people"], people)
         for name, values in found.items()
     ]
-    score = movement(SCORE, _scores(rows, inputs, probability, reference["asked"]), reference["judged_people"], people)
-    return Drift(rows.height, people, sorted(moved, key=lambda one: one.stability - one.limit, reverse=True), score)
+    told = _scores(rows, inputs, probability, reference["asked"])
+    return Drift(
+        rows=rows.height,
+        people=people,
+        inputs=sorted(moved, key=lambda one: one.stability - one.limit, reverse=True),
+        score=movement(SCORE, told, reference["judged_people"], people),
+        score_shares=bin_shares(Bins.from_json(reference["bins"][SCORE]), told),
+    )
 
 
 def chance(bins: int, learnt_from: int, now: int, probability: float) -> float:

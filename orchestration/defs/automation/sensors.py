@@ -1,16 +1,21 @@
-"""What the graph reacts to: tenants that come and go, runs that fail, days that were ingested anew."""
+"""What the graph reacts to: tenants that come and go, runs that fail, days that were ingested anew, models that
+drift."""
 
 import datetime as dt
 
 import dagster as dg
 
 from orchestration.defs.automation.backfill import backfill
-from orchestration.defs.automation.jobs import refresh
+from orchestration.defs.automation.jobs import daily, refresh, train
+from orchestration.defs.scoring.checks import DESCRIPTIONS
 from orchestration.lib import alerts
 from orchestration.lib.partitions import all_tenants, tenants
 from orchestration.lib.running import RUNNER
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
+# Tags of a run that a failed check started: why, and which champions had failed.
+REASON, DRIFTED = "rapport/reason", "rapport/drifted"
+PATIENCE_DAYS = 7
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -77,4 +82,52 @@ def refresh_after_backfill(context: dg.RunStatusSensorContext) -> dg.RunRequest 
     return dg.RunRequest(run_key=newest.run_id)
 
 
-SENSORS = [tenant_partitions, tell_of_failed_runs, refresh_after_backfill]
+@dg.run_status_sensor(
+    name="drift_starts_training",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[daily],
+    request_job=train,
+    minimum_interval_seconds=30,
+    default_status=RUNNING,
+    description="A training of the tenant whose scores failed a check of their champion: once a day at most, and once a"
+    " week while the same champions speak on.",
+)
+def drift_starts_training(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    run = context.dagster_run
+    failed = _failed_champions(context.instance, run.run_id)
+    if not failed:
+        return dg.SkipReason("every champion keeps its promises")
+    slug, today = run.tags["dagster/partition"], dt.datetime.now(dt.UTC)
+    champions = ", ".join(sorted({f"{model} {version}" for model, version, _ in failed}))
+    # What could not beat a champion yesterday will hardly do so today.
+    tried = context.instance.get_runs_count(
+        dg.RunsFilter(
+            job_name=train.name,
+            tags={"tenant": slug, DRIFTED: champions},
+            created_after=today - dt.timedelta(days=PATIENCE_DAYS),
+        )
+    )
+    if tried:
+        return dg.SkipReason(f"{champions} of {slug} were challenged within {PATIENCE_DAYS} days already")
+    return dg.RunRequest(
+        run_key=f"{slug}-{today:%Y-%m-%d}",
+        partition_key=slug,
+        tags={"tenant": slug, DRIFTED: champions, REASON: "; ".join(words for *_, words in failed)[:1000]},
+    )
+
+
+def _failed_champions(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str, str, str]]:
+    """Model, champion's version and what was found, for each check of a champion that failed in the run."""
+    found = []
+    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        event = record.dagster_event
+        check = event.asset_check_evaluation_data if event else None
+        if check is None or check.passed or check.check_name not in DESCRIPTIONS:
+            continue
+        model = check.asset_key.path[-1]
+        told = {name: getattr(check.metadata.get(name), "value", "") for name in ("champion", "summary")}
+        found.append((model, str(told["champion"]), f"{check.check_name} of {model}: {told['summary']}"))
+    return found
+
+
+SENSORS = [tenant_partitions, tell_of_failed_runs, refresh_after_backfill, drift_starts_training]

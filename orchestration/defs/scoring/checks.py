@@ -1,0 +1,175 @@
+"""Whether the models that score still meet the people they learnt from, and keep what they promised: three checks of
+each tenant's scores. They warn and stop nothing; the sensor `drift_starts_training` acts on them."""
+
+import base64
+import datetime as dt
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from feature_store.settings import settings as store_settings
+from feature_store.warehouse import warehouse_at
+from orchestration.defs.training.assets import MODEL_NAMES, SEED
+from orchestration.lib.partitions import tenant_of, tenants
+from orchestration.lib.retrying import transient_errors_retried
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from training.bundle import Bundle
+    from training.drift import Movement
+    from training.metrics import Interval
+    from training.settings import TrainingSettings
+
+INPUTS, SCORE, PERFORMANCE = "drift_of_inputs", "drift_of_score", "performance_on_matured_labels"
+DESCRIPTIONS = {
+    INPUTS: "Each input of the champion, over the last four weeks, is distributed as over the rows it learnt from.",
+    SCORE: "The champion's probabilities of the last four weeks are distributed as over the rows it was judged on.",
+    PERFORMANCE: "On labels settled since it learnt, the champion ranks and calibrates as its card promises.",
+}
+SHOWN_INPUTS = 20
+
+
+def _checks(model: str) -> dg.AssetChecksDefinition:
+    with warnings.catch_warnings():
+        # Checks by partition are new in Dagster; without them a tenant's result would hide another's.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        specs = [
+            dg.AssetCheckSpec(name, asset=["scores", model], description=words, partitions_def=tenants)
+            for name, words in DESCRIPTIONS.items()
+        ]
+
+    @dg.multi_asset_check(name=f"{model}_champion", specs=specs, can_subset=True)
+    def champion(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from training.bundle import champion_bundle
+        from training.follow_up import rows_since
+        from training.settings import TrainingSettings
+
+        tenant, configured = tenant_of(context.partition_key), TrainingSettings()
+        now = dt.datetime.now(dt.UTC)
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        bundle = champion_bundle(configured.bundles_dir, tenant.tenant_id, model)
+        if bundle is None or "drift" not in bundle.card:
+            why = "no model speaks yet" if bundle is None else "the champion was published without a reference"
+            for name in sorted(wanted):
+                yield _result(model, name, True, why)
+            return
+        with transient_errors_retried(context):
+            rows = rows_since(warehouse_at(store_settings().warehouse), bundle, now, configured.max_rows)
+        judged = {"champion": bundle.version, "digest": bundle.digest}
+        for passed, name, summary, metadata in (
+            *_drift(bundle, rows, now, wanted),
+            *_performance(bundle, rows, configured, wanted),
+        ):
+            yield _result(model, name, passed, summary, judged | metadata)
+
+    return champion
+
+
+Judged = tuple[bool, str, str, dict[str, Any]]
+
+
+def _drift(bundle: "Bundle", rows: "pl.DataFrame", now: dt.datetime, wanted: set[str]) -> Iterator[Judged]:
+    from training.drift import drift_of
+    from training.drift_plots import bins_picture, inputs_picture
+    from training.follow_up import recent
+
+    if not wanted & {INPUTS, SCORE}:
+        return
+    found = drift_of(bundle.card["drift"], bundle.inputs, bundle.probability, recent(rows, now))
+    if found is None:
+        for name in sorted(wanted & {INPUTS, SCORE}):
+            yield True, name, "nothing has happened since it learnt", {}
+        return
+    counts = {"rows": found.rows, "people": found.people}
+    if INPUTS in wanted:
+        moved = found.drifted_inputs
+        summary = "; ".join(_words(one) for one in moved[:3]) + (f"; {len(moved) - 3} more" if len(moved) > 3 else "")
+        table = dg.MetadataValue.table([_record(one) for one in found.inputs[:SHOWN_INPUTS]])
+        picture = _picture(lambda: inputs_picture(found.inputs[:SHOWN_INPUTS]))
+        yield not moved, INPUTS, summary or "all within their limits", counts | {"inputs": table, "picture": picture}
+    if SCORE in wanted:
+        score = found.score
+        picture = _picture(lambda: bins_picture(bundle.card["drift"]["bins"]["score"], found.score_shares))
+        figures = {"stability": round(score.stability, 4), "limit": round(score.limit, 4), "usual": score.usual}
+        words = _words(score) if score.drifted else f"within its limit: {_words(score)}"
+        yield not score.drifted, SCORE, words, counts | figures | {"picture": picture}
+
+
+def _performance(
+    bundle: "Bundle", rows: "pl.DataFrame", configured: "TrainingSettings", wanted: set[str]
+) -> Iterator[Judged]:
+    from feature_store.transforms import encode
+    from training.drift_plots import calibration_picture
+    from training.errors import TooFewLabels
+    from training.follow_up import matured, performance
+
+    if PERFORMANCE not in wanted:
+        return
+    settled = matured(rows)
+    labels = settled["label"].cast(int).to_numpy()
+    probabilities = bundle.probability(encode(settled, bundle.inputs))
+    try:
+        found = performance(
+            bundle.card,
+            labels,
+            probabilities,
+            seed=SEED,
+            min_labels_per_class=configured.min_labels_per_class,
+            max_calibration_error=configured.max_calibration_error,
+        )
+    except TooFewLabels as too_few:
+        yield True, PERFORMANCE, f"too few to say: {too_few}", {"rows": len(labels)}
+        return
+    metadata = {
+        "rows": found.rows,
+        "positives": found.positives,
+        "auc": _interval(found.auc),
+        "auc_promised": _interval(found.promised),
+        "calibration_error": _interval(found.calibration_error),
+        "calibration_error_promised": f"{found.promised_calibration_error:.3f}",
+        "picture": _picture(lambda: calibration_picture(labels, probabilities)),
+    }
+    yield not found.broken, PERFORMANCE, "; ".join(found.broken) or "as promised", metadata
+
+
+def _result(
+    model: str, name: str, passed: bool, summary: str, metadata: dict[str, Any] | None = None
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=["scores", model],
+        check_name=name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"summary": summary} | (metadata or {}),
+    )
+
+
+def _words(moved: "Movement") -> str:
+    return f"{moved.name} moved by {moved.stability:.2f} ({moved.limit:.2f} is allowed)"
+
+
+def _record(moved: "Movement") -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "input": moved.name,
+            "stability": round(moved.stability, 4),
+            "limit": round(moved.limit, 4),
+            "usual": moved.usual,
+            "independent": moved.units,
+            "drifted": "yes" if moved.drifted else "",
+        }
+    )
+
+
+def _interval(figure: "Interval") -> str:
+    return f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f})"
+
+
+def _picture(draw: Callable[[], bytes]) -> dg.MetadataValue[Any]:
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(draw()).decode()})")
+
+
+CHAMPION_CHECKS = [_checks(model) for model in MODEL_NAMES]
