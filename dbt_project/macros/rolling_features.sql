@@ -17,6 +17,7 @@
 {%- set measures = (sums + lasts) | map(attribute='measure') | unique | list -%}
 {%- set built = built_up_to() -%}
 {%- set part = contact_parts()[0] -%}
+{%- set group = 'is_changed, day' if built is not none else 'day' -%}
 with branches as (
     {%- for branch in branches %}
     select
@@ -37,8 +38,10 @@ with branches as (
 changed as (
     select tenant_id, contact_id from {{ ref('int_contacts__changed') }} where changed_load > {{ built.load }}
 ),
-moved as (
-    select distinct tenant_id, contact_id
+touched as (
+    select tenant_id, contact_id from changed
+    union
+    select tenant_id, contact_id
     from branches
     where visible_day between {{ built.day + 1 }} and {{ built.last_day }}
         {%- for days in windows %}
@@ -46,17 +49,9 @@ moved as (
         {%- endfor %}
 ),
 events as (
-    select *, true as is_changed
+    select *, (tenant_id, contact_id) in (select tenant_id, contact_id from changed) as is_changed
     from branches
-    where (tenant_id, contact_id) in (select tenant_id, contact_id from changed)
-    union all
-    select *, false
-    from branches
-    where (tenant_id, contact_id) in (select tenant_id, contact_id from moved)
-        and not exists (
-            select 1 from changed
-            where changed.tenant_id = branches.tenant_id and changed.contact_id = branches.contact_id
-        )
+    where (tenant_id, contact_id) in (select tenant_id, contact_id from touched)
 ),
 {%- else %}
 events as (
@@ -70,14 +65,11 @@ steps as (
     select {{ days }}
     {%- endfor %}
 ),
+{%- set day = 'case when steps.days = 0 then visible_day else anchor_day + steps.days + 1 end' %}
 changes as (
     select
         tenant_id,
         contact_id,
-        case when steps.days = 0 then visible_day else anchor_day + steps.days + 1 end as day,
-        {%- if built is not none %}
-        is_changed,
-        {%- endif %}
         {%- for sum in sums %}
         {%- if sum.days %}
         case
@@ -92,10 +84,12 @@ changes as (
         {%- for last in lasts %}
         case when steps.days = 0 and {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
         {%- endfor %}
-        steps.days
+        {% if built is not none %}is_changed,{% endif %}
+        {{ day }} as day
     from events
     cross join steps
-    where steps.days = 0
+    where (
+        steps.days = 0
         {%- for days in windows %}
         or (steps.days = {{ days }} and visible_day <= anchor_day + {{ days }} and (
             {%- for sum in sums if sum.days == days -%}
@@ -103,28 +97,44 @@ changes as (
             {%- endfor -%}
         ))
         {%- endfor %}
+    )
+    {%- if built is not none %}
+    and (is_changed or {{ day }} > {{ built.day }})
+    union all
+    -- What the others' windows held on the last day built.
+    select
+        tenant_id,
+        contact_id,
+        {%- for sum in sums %}
+        {%- if sum.days %}
+        case when anchor_day + {{ sum.days }} >= {{ built.day }} then {{ sum.measure }} else 0 end as {{ sum.name }},
+        {%- else %}
+        {{ sum.measure }} as {{ sum.name }},
+        {%- endif %}
+        {%- endfor %}
+        {%- for last in lasts %}
+        case when {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
+        {%- endfor %}
+        false,
+        {{ built.day }}
+    from events
+    where not is_changed and visible_day <= {{ built.day }}
+    {%- endif %}
 ),
 daily as (
     select
         tenant_id,
         contact_id,
-        {%- if built is none %}
-        day,
-        {%- else %}
-        is_changed,
-        case when is_changed then day else greatest(day, {{ built.day }}) end as day,
-        {%- endif %}
         {%- for sum in sums %}
         cast(sum({{ sum.name }}) as bigint) as {{ sum.name }},
         {%- endfor %}
         {%- for last in lasts %}
         max({{ last.name }}) as {{ last.name }},
         {%- endfor %}
-        count(*) as change_count
+        {{ group }}
     from changes
     where day <= {{ built.last_day if built is not none else day_index(as_of()) }}
-    group by tenant_id, contact_id,
-        {%- if built is none %} day {%- else %} is_changed, case when is_changed then day else greatest(day, {{ built.day }}) end {%- endif %}
+    group by tenant_id, contact_id, {{ group }}
 ),
 cumulated as (
     select
@@ -136,10 +146,7 @@ cumulated as (
         {%- for last in lasts %}
         max({{ last.name }}) over until_day as {{ last.name }},
         {%- endfor %}
-        {%- if built is not none %}
-        is_changed,
-        {%- endif %}
-        day
+        {{ group }}
     from daily
     window until_day as (partition by tenant_id, contact_id order by day rows between unbounded preceding and current row)
 ),
