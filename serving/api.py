@@ -12,13 +12,26 @@ from serving.health.endpoints import root_router
 from serving.health.endpoints import router as health
 from serving.learning.endpoints import router as learning
 from serving.prediction.endpoints import router as predictions
+from serving.score.endpoints import router as scores
 from serving.segment.endpoints import router as segments
 from serving.tenant.endpoints import router as tenants
 from serving.webhook.endpoints import router as webhooks
 
 router = APIRouter(prefix="/api/v1")
 # The busiest first: routers are asked in this order whether a path is theirs.
-for domain in (predictions, webhooks, campaigns, contacts, segments, analytics, learning, auth, tenants, health):
+for domain in (
+    predictions,
+    webhooks,
+    campaigns,
+    contacts,
+    scores,
+    segments,
+    analytics,
+    learning,
+    auth,
+    tenants,
+    health,
+):
     router.include_router(domain)
 
 __all__ = ["root_router", "router"]

@@ -12,7 +12,7 @@ from serving.models.inbound_event import InboundEvent
 from serving.models.message import Message, MessageStatusEvent, Reply
 from serving.models.order import Conversion, Order, OrderItem
 from serving.models.phone_number import PhoneNumber
-from serving.models.score import Score
+from serving.models.score import Score, ScoreHistory
 from serving.models.segment import Segment, SegmentMember
 from serving.models.sending import Decision, OutboundMessage, SendAttempt
 from serving.models.tenant import ApiKey, Tenant, TenantUser
@@ -42,6 +42,7 @@ __all__ = [
     "PhoneNumber",
     "Reply",
     "Score",
+    "ScoreHistory",
     "Segment",
     "SegmentMember",
     "SendAttempt",

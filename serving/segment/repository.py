@@ -27,17 +27,19 @@ _REPLACE = """
         model_version = {model_version}
     WHERE id = :segment_id
 """
-_ELIGIBLE = """
-    SELECT s.contact_id, s.score, s.tier AS reason, s.probability, s.model_version
-    FROM scores s JOIN contacts c ON c.id = s.contact_id AND c.status = 'active' WHERE s.model = :model
-"""
-_MIN_SCORE = f"SELECT contact_id, score, reason, model_version FROM ({_ELIGIBLE}) AS eligible WHERE score >= :min_score"
-# Ties are broken by the id, so that the same scores give the same segment.
-_TOP_FRACTION = f"""
-    SELECT contact_id, score, reason, model_version FROM (
-        SELECT *, row_number() OVER (ORDER BY score DESC, probability DESC, contact_id) AS position,
-               count(*) OVER () AS everyone FROM ({_ELIGIBLE}) AS eligible
-    ) AS ranked WHERE position <= ceil(CAST(:top_fraction AS numeric) * everyone)
+# Ties are broken by the id, so that the same scores give the same segment. A fraction is of all who are scored,
+# whatever else the segment asks of its members.
+_SCORED = """
+    SELECT contact_id, score, tier AS reason, model_version FROM (
+        SELECT s.contact_id, s.score, s.tier, s.tier_since, s.model_version,
+               row_number() OVER (ORDER BY s.score DESC, s.probability DESC, s.contact_id) AS position,
+               count(*) OVER () AS everyone
+        FROM scores s JOIN contacts c ON c.id = s.contact_id AND c.status = 'active' WHERE s.model = :model
+    ) AS ranked
+    WHERE (CAST(:min_score AS float8) IS NULL OR score >= :min_score)
+        AND (CAST(:top_fraction AS numeric) IS NULL OR position <= ceil(CAST(:top_fraction AS numeric) * everyone))
+        AND (CAST(:tiers AS text[]) = '{}' OR tier = ANY (CAST(:tiers AS text[])))
+        AND (CAST(:entered_from AS timestamptz) IS NULL OR tier_since >= :entered_from)
 """
 _RULE = """
     SELECT id AS contact_id, CAST(NULL AS float8) AS score, 'rule' AS reason FROM contacts
@@ -53,11 +55,15 @@ _STATIC = """
 def replace_scored(
     session: Session, tenant_id: uuid.UUID, segment_id: uuid.UUID, definition: Mapping[str, Any], now: dt.datetime
 ) -> None:
-    chosen = _MIN_SCORE if definition.get("min_score") is not None else _TOP_FRACTION
+    days = definition.get("tier_entered_within_days")
     values = {
-        name: definition[name] for name in ("model", "min_score", "top_fraction") if definition.get(name) is not None
+        "model": definition["model"],
+        "min_score": definition.get("min_score"),
+        "top_fraction": definition.get("top_fraction"),
+        "tiers": definition.get("tiers", []),
+        "entered_from": None if days is None else now - dt.timedelta(days=days),
     }
-    _replace(session, tenant_id, segment_id, chosen, values, now, "(SELECT max(model_version) FROM chosen)")
+    _replace(session, tenant_id, segment_id, _SCORED, values, now, "(SELECT max(model_version) FROM chosen)")
 
 
 def replace_by_rule(

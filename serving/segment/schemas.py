@@ -10,6 +10,12 @@ from serving.contact.schemas import Status, Tags
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_STATIC = 10_000
+Tier = Literal["hot", "warm", "cold", "high", "medium", "low", "likely", "possible", "unlikely"]
+TIERS = {
+    "lead_scoring": ("hot", "warm", "cold"),
+    "churn": ("high", "medium", "low"),
+    "engagement": ("likely", "possible", "unlikely"),
+}
 
 
 class Strict(BaseModel):
@@ -17,17 +23,29 @@ class Strict(BaseModel):
 
 
 class ScoredDefinition(Strict):
-    """Contacts a model scores at least `min_score` (0-100), or the best `top_fraction` of all it scores."""
+    """Contacts a model scores at least `min_score` (0-100), or the best `top_fraction` of all it scores; of these, or
+    of all, those whose tier is one of `tiers` and who entered it within the last `tier_entered_within_days`.
+
+    A contact's first score counts as entering its tier. The days are counted back from each refresh."""
 
     kind: Literal["scored"]
     model: Literal["lead_scoring", "churn", "engagement"]
     min_score: Annotated[float, Field(ge=0, le=100)] | None = None
     top_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    tiers: Annotated[list[Tier], Field(max_length=len(TIERS))] = []
+    tier_entered_within_days: Annotated[int, Field(ge=1, le=365)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ScoredDefinition:
-        if (self.min_score is None) == (self.top_fraction is None):
+        if self.min_score is not None and self.top_fraction is not None:
             raise ValueError("give either min_score or top_fraction")
+        if self.min_score is None and self.top_fraction is None and not self.tiers:
+            raise ValueError("give min_score, top_fraction or tiers")
+        foreign = set(self.tiers) - set(TIERS[self.model])
+        if foreign:
+            raise ValueError(
+                f"{self.model} has the tiers {', '.join(TIERS[self.model])}, not {', '.join(sorted(foreign))}"
+            )
         return self
 
 

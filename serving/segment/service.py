@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -42,11 +43,23 @@ def create_scored(
     *,
     now: dt.datetime,
     description: str | None = None,
+    tiers: Sequence[str] = (),
+    tier_entered_within_days: int | None = None,
 ) -> Segment:
     """A segment of the active contacts that `model` scores at least `min_score` (0-100), or of the best `top_fraction`
-    (0-1] of those it scores; filled from the current scores. Raises: SegmentExists, pydantic's ValidationError."""
+    (0-1] of those it scores, of one of `tiers` (any without) and lately in it; filled from the current scores.
+
+    Raises: SegmentExists, pydantic's ValidationError.
+    """
     definition = ScoredDefinition.model_validate(
-        {"kind": "scored", "model": model, "min_score": min_score, "top_fraction": top_fraction}
+        {
+            "kind": "scored",
+            "model": model,
+            "min_score": min_score,
+            "top_fraction": top_fraction,
+            "tiers": list(tiers),
+            "tier_entered_within_days": tier_entered_within_days,
+        }
     )
     return create(session, name, definition, description=description, now=now)
 

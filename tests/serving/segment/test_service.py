@@ -65,6 +65,35 @@ class TestCreateScored:
             segment = service.create_scored(session, "best", "lead_scoring", top_fraction=fraction, now=NOW)
         assert names(database, segment) == expected
 
+    def test_those_who_entered_a_tier_lately(self, door, scored, database):
+        with psycopg.connect(database.admin) as connection:
+            connection.execute(
+                "UPDATE scores SET tier = 'hot', tier_since = %s - make_interval(days => CAST(score AS int) / 10)"
+                " WHERE tenant_id = %s AND score >= 60",
+                (NOW, scored),
+            )
+        with door.tenant(scored) as session:
+            hot = service.create_scored(session, "hot", "lead_scoring", tiers=["hot"], now=NOW)
+            new = service.create_scored(
+                session, "newly hot", "lead_scoring", tiers=["hot"], tier_entered_within_days=8, now=NOW
+            )
+            best = service.create_scored(
+                session, "best newly hot", "lead_scoring", top_fraction=0.3, tier_entered_within_days=8, now=NOW
+            )
+        assert names(database, hot) == ["10", "8", "7", "6"]
+        assert names(database, new) == ["8", "7", "6"]
+        # The best three are 10, 8 and 7, of whom 10 has been hot for longer.
+        assert names(database, best) == ["8", "7"]
+        with door.tenant(scored) as session:
+            assert service.refresh_scored(session, new.id, NOW + dt.timedelta(days=1)).member_count == 2
+
+    def test_a_tier_of_another_model_is_refused(self, door, scored):
+        with (
+            pytest.raises(ValueError, match="churn has the tiers high, medium, low, not hot"),
+            door.tenant(scored) as s,
+        ):
+            service.create_scored(s, "bad", "churn", tiers=["hot"], now=NOW)
+
     def test_without_scores_is_empty(self, door, scored, database):
         with door.tenant(scored) as session:
             segment = service.create_scored(session, "leaving", "churn", min_score=0, now=NOW)
