@@ -1,4 +1,4 @@
-"""Real servers for the tests: one embedded PostgreSQL and one Redis a run, one fresh database a module."""
+"""Real servers for the tests: one embedded PostgreSQL and one Redis a worker, one fresh database a module."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from orchestration.runtime.redis import EmbeddedRedis
 
 PROJECT_ROOT = Path(__file__).parents[1]
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers begin with what takes long, so that none is left alone with it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -50,6 +50,8 @@ ONE_MORE_DAY = """
     UPDATE tenants SET timezone = 'Europe/Berlin' WHERE slug = 'ours';
 """
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @dataclass(frozen=True)
 class Built:

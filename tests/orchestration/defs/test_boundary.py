@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
 import uuid
@@ -184,10 +185,11 @@ def _type(column: str) -> str:
 
 
 def _arrive(warehouse: Warehouse, rows: list[dict[str, Any]], load: int) -> None:
-    for row in rows:
-        full = row | {"changed_xid": load, "_load_id": load}
-        marks = ", ".join(f"${number}" for number in range(1, len(full) + 1))
-        warehouse.raw_execute(f"INSERT INTO raw.orders ({', '.join(full)}) VALUES ({marks})", list(full.values()))
+    arrived = [row | {"changed_xid": load, "_load_id": load} for row in rows]
+    numbers = itertools.count(1)
+    marks = ", ".join(f"({', '.join(f'${next(numbers)}' for _ in row)})" for row in arrived)
+    values = [value for row in arrived for value in row.values()]
+    warehouse.raw_execute(f"INSERT INTO raw.orders ({', '.join(arrived[0])}) VALUES {marks}", values)
 
 
 def _judged(warehouse: Warehouse, judge: Judge) -> tuple[bool, int]:

@@ -90,10 +90,8 @@ class TestStart:
         assert ask(server) == 1
         assert stranger.is_running()
 
-    def test_makes_the_cluster_anew_when_the_first_attempt_was_cut_off(self, tmp_path_factory: object) -> None:
-        home = Home(tmp_path_factory.mktemp("cut off"))  # type: ignore[attr-defined]
-        for folder in (home.path, home.path.parent, home.path.parent.parent):
-            folder.chmod(0o755)
+    def test_makes_the_cluster_anew_when_the_first_attempt_was_cut_off(self, open_folder: Path) -> None:
+        home = Home(open_folder)
         (home.postgres / "making" / "base").mkdir(parents=True)
         (home.postgres / "password").write_text("half")
         server = EmbeddedPostgres(home)
@@ -127,14 +125,12 @@ class TestStop:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 class TestAsRoot:
     def test_data_below_a_closed_folder_are_kept_where_the_server_gets_to(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, open_folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        state = tmp_path / "state"
+        state = open_folder / "state"
         state.mkdir()
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
         monkeypatch.setattr(postgres, "ROOT_STATE", state)
-        closed = tmp_path / "closed"
+        closed = open_folder / "closed"
         (closed / "home").mkdir(parents=True)
         closed.chmod(0o700)
         server = EmbeddedPostgres(Home(closed / "home"))
@@ -149,14 +145,14 @@ class TestAsRoot:
         finally:
             server.stop()
 
-    def test_programs_below_a_closed_folder_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        monkeypatch.setattr(postgres, "ROOT_STATE", tmp_path / "state")
-        monkeypatch.setattr(postgres, "_reachable", lambda path: path.is_relative_to(tmp_path))
+    def test_programs_below_a_closed_folder_are_copied(
+        self, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgres, "ROOT_STATE", open_folder / "state")
+        monkeypatch.setattr(postgres, "_reachable", lambda path: path.is_relative_to(open_folder))
 
         binaries = postgres._binaries("nobody")
 
-        assert binaries.is_relative_to(tmp_path / "state")
+        assert binaries.is_relative_to(open_folder / "state")
         command = [binaries / "postgres", "--version"]
         assert b"PostgreSQL" in subprocess.run(command, user="nobody", cwd="/", capture_output=True, check=True).stdout
