@@ -1,5 +1,5 @@
-"""Folders that a server run by another user gets to, and a RAPPORT_HOME of the module's own: killing its servers disturbs
-no other test."""
+"""Folders that a server run by another user gets to, and a RAPPORT_HOME of the module's own, where killing its
+servers disturbs no other test."""
 
 from __future__ import annotations
 
