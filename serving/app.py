@@ -17,6 +17,7 @@ from serving.auth.service import LoginService
 from serving.auth.throttle import LoginLimit
 from serving.health.endpoints import VERSION
 from serving.kit import logs
+from serving.kit.access_log import AccessLog
 from serving.kit.body_limit import BodyLimit
 from serving.kit.database import Database
 from serving.kit.request_context import RequestContext
@@ -44,6 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=VERSION,
         summary="Consent-based WhatsApp campaigns, driven by what the conversations teach",
         lifespan=_lifespan,
+        # Asking at every request whether somebody exports it costs more than the key check, and nobody does.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
     errors.install(app)
@@ -51,7 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(api.router)
     app.add_middleware(LeanFront, handlers=LEAN_HANDLERS)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, refusal=errors.body_too_large)
-    app.add_middleware(RequestContext, on_failure=errors.unexpected, access_log=settings.access_log)
+    app.state.access_log = AccessLog() if settings.access_log else None
+    app.add_middleware(RequestContext, on_failure=errors.unexpected, access_log=app.state.access_log)
     return app
 
 
@@ -91,3 +95,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await dagster.aclose()
         await redis.aclose()
         database.dispose()
+        if app.state.access_log is not None:
+            app.state.access_log.flush()

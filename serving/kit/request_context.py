@@ -6,14 +6,17 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-REQUEST_ID = "X-Request-ID"
+from serving.kit.access_log import AccessLog
+from serving.kit.clock import utc_now
+
+REQUEST_ID = b"x-request-id"
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 log = structlog.get_logger("serving.request")
@@ -22,7 +25,9 @@ log = structlog.get_logger("serving.request")
 class RequestContext:
     """ASGI middleware. A caller's X-Request-ID is kept when it is plain text of 8-64 characters, else one is made."""
 
-    def __init__(self, app: ASGIApp, *, on_failure: Callable[[Request], Response], access_log: bool = True) -> None:
+    def __init__(
+        self, app: ASGIApp, *, on_failure: Callable[[Request], Response], access_log: AccessLog | None
+    ) -> None:
         self._app = app
         self._on_failure = on_failure
         self._access_log = access_log
@@ -31,7 +36,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = next((value for name, value in scope["headers"] if name == REQUEST_ID), b"")
         request_id = given.decode() if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
@@ -41,7 +46,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID, request_id.encode())]
             await send(message)
 
         try:
@@ -53,23 +58,23 @@ class RequestContext:
             # Answered here rather than by the server's own middleware, which stands outside and knows no request id.
             await self._on_failure(Request(scope))(scope, receive, send_with_id)
         finally:
-            if self._access_log:
-                _log_request(scope, request_id, status, time.perf_counter() - started)
+            if self._access_log is not None:
+                seconds = time.perf_counter() - started
+                self._access_log.add(_described(scope, request_id, status, seconds), utc_now())
 
 
-def _log_request(scope: Scope, request_id: str, status: int | None, seconds: float) -> None:
+def _described(scope: Scope, request_id: str, status: int | None, seconds: float) -> dict[str, Any]:
     caller = scope["state"].get("caller")
-    log.info(
-        "request.answered",
-        request_id=request_id,
-        method=scope["method"],
-        route=_route(scope),
-        status=status,
-        seconds=round(seconds, 6),
-        tenant_id=str(caller.tenant_id) if caller else None,
-        user_id=str(caller.user_id) if caller and caller.user_id else None,
-        api_key_id=str(caller.api_key_id) if caller and caller.api_key_id else None,
-    )
+    return {
+        "request_id": request_id,
+        "method": scope["method"],
+        "route": _route(scope),
+        "status": status,
+        "seconds": round(seconds, 6),
+        "tenant_id": caller.tenant_id if caller else None,
+        "user_id": caller.user_id if caller else None,
+        "api_key_id": caller.api_key_id if caller else None,
+    }
 
 
 def _route(scope: Scope) -> str | None:
