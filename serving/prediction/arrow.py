@@ -16,10 +16,12 @@ from feature_store.online import OnlineFeatures
 from serving.errors import Unprocessable
 from serving.prediction.bundles import Bundle, Predictions
 from serving.prediction.given import CONTACT, Faults, Fields, check_attribute, features_of, names_differ
-from serving.prediction.schemas import ARROW_BATCH, MAX_NUMBER, Asked, PredictBatchRead
+from serving.prediction.schemas import ARROW_BATCH, MAX_NUMBER, Asked
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from serving.prediction.predictor import Batch
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 CONTACT_ID = "contact_id"
@@ -110,39 +112,45 @@ def answer_given(bundle: Bundle, made: Predictions, outside: list[list[str]]) ->
     """One row for each given, in their order."""
     import pyarrow as pa
 
+    nobodys = pa.nulls(len(outside), pa.float64())
     columns = {
         "score": pa.array(made.score),
         "probability": pa.array(made.probability),
+        "interval_low": nobodys if made.interval is None else pa.array(made.interval.low),
+        "interval_high": nobodys if made.interval is None else pa.array(made.interval.high),
         "tier": pa.array(made.tier, pa.string()),
         "out_of_range": pa.array(outside, pa.list_(pa.string())),
     }
-    return _stream(pa.table(columns), bundle.model, bundle.version)
+    return _stream(pa.table(columns), bundle)
 
 
-def answer_contacts(batch: PredictBatchRead, contact_ids: list[uuid.UUID], model: str) -> bytes:
+def answer_contacts(batch: Batch, contact_ids: list[uuid.UUID]) -> bytes:
     """One row for each contact asked about, in their order; `not_predicted` says why a score is null."""
     import pyarrow as pa
 
-    predicted = {one.contact_id: one for one in batch.predictions}
-    refused = {one.contact_id: one.reason for one in batch.not_predicted}
-    found: list[Any] = [predicted.get(each) for each in contact_ids]
-    version = next((one.model_version for one in found if one), "")
+    predicted = {one["contact_id"]: one for one in batch.predictions}
+    refused = {one["contact_id"]: one["reason"] for one in batch.not_predicted}
+    nothing: dict[str, Any] = {}
+    found = [predicted.get(each, nothing) for each in contact_ids]
+    bounds = [one.get("interval") or nothing for one in found]
     names = {
         "score": pa.float64(), "probability": pa.float64(), "tier": pa.string(), "feature_snapshot_id": pa.string(),
         "features_age_seconds": pa.int64(), "features_stale": pa.bool_(), "out_of_range": pa.list_(pa.string()),
     }  # fmt: skip
     columns = {CONTACT_ID: pa.array([str(each) for each in contact_ids])}
-    columns |= {
-        name: pa.array([getattr(one, name) if one else None for one in found], kind) for name, kind in names.items()
-    }
+    columns |= {f"interval_{end}": pa.array([one.get(end) for one in bounds], pa.float64()) for end in ("low", "high")}
+    columns |= {name: pa.array([one.get(name) for one in found], kind) for name, kind in names.items()}
     columns["not_predicted"] = pa.array([refused.get(each) for each in contact_ids], pa.string())
-    return _stream(pa.table(columns), model, version)
+    return _stream(pa.table(columns), batch.bundle)
 
 
-def _stream(table: pa.Table, model: str, version: str) -> bytes:
+def _stream(table: pa.Table, bundle: Bundle) -> bytes:
     import pyarrow as pa
 
-    described = table.replace_schema_metadata({"model": model, "model_version": version})
+    told = {"model": bundle.model, "model_version": bundle.version}
+    if bundle.interval_level is not None:
+        told["interval_level"] = str(bundle.interval_level)
+    described = table.replace_schema_metadata(told)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, described.schema) as writer:
         writer.write_table(described)

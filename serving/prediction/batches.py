@@ -9,19 +9,20 @@ from typing import Any
 from serving.prediction import arrow
 from serving.prediction.given import from_columns, from_rows
 from serving.prediction.predictor import Predictor, Question
-from serving.prediction.schemas import PredictBatchRead, PredictBatchRequest
+from serving.prediction.schemas import PredictBatchRequest
 
 
 async def answer_json(
     predictor: Predictor, tenant_id: uuid.UUID, model: str, body: PredictBatchRequest, at: dt.datetime
-) -> PredictBatchRead | dict[str, Any]:
-    """For given features, what GivenBatchRead describes.
+) -> dict[str, Any]:
+    """What PredictBatchRead describes; for given features, what GivenBatchRead does.
 
     Raises: ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable naming field and row.
     """
     question = Question(body.campaign_id, body.campaign_attributes)
     if body.contact_ids is not None:
-        return await predictor.predict_many(tenant_id, model, body.contact_ids, question, at=at)
+        batch = await predictor.predict_many(tenant_id, model, body.contact_ids, question, at=at)
+        return {"predictions": batch.predictions, "not_predicted": batch.not_predicted}
     given = await predictor.judge(
         tenant_id,
         model,
@@ -34,8 +35,7 @@ async def answer_json(
         at=at,
     )
     made = given.made
-    rows = zip(made.score.tolist(), made.probability.tolist(), made.tier, given.outside, strict=True)
-    # Plain objects in the form of GivenBatchRead: making a thousand models takes longer than judging them.
+    rows = zip(made.score.tolist(), made.probability.tolist(), made.intervals(), made.tier, given.outside, strict=True)
     predictions = [
         {
             "row": row,
@@ -43,10 +43,11 @@ async def answer_json(
             "model_version": given.bundle.version,
             "score": score,
             "probability": probability,
+            "interval": interval,
             "tier": tier,
             "out_of_range": outside,
         }
-        for row, (score, probability, tier, outside) in enumerate(rows)
+        for row, (score, probability, interval, tier, outside) in enumerate(rows)
     ]
     return {"predictions": predictions}
 
@@ -59,7 +60,7 @@ async def answer_arrow(predictor: Predictor, tenant_id: uuid.UUID, model: str, b
     contact_ids = arrow.contact_ids_in(table)
     if contact_ids is not None:
         batch = await predictor.predict_many(tenant_id, model, contact_ids, question, at=at)
-        return arrow.answer_contacts(batch, contact_ids, model)
+        return arrow.answer_contacts(batch, contact_ids)
     given = await predictor.judge(
         tenant_id, model, lambda fields, zone: arrow.features_in(fields, table, zone), question, at=at
     )

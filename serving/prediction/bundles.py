@@ -43,13 +43,47 @@ class CardMissing(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class Intervals:
+    """One interval a row: where, with confidence `level`, that person's own probability lies."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """One value a row. `probability` is calibrated, in [0, 1]; `score`, 0-100, is a lead's percentile among the people
-    the model was calibrated on, and the probability in per cent of other models; `tier` is the band of the score."""
+    the model was calibrated on, and the probability in per cent of other models; `tier` is the band of the score.
+    `interval` is None where the model was trained without."""
 
     probability: NDArray[np.float64]
     score: NDArray[np.float64]
     tier: list[str]
+    interval: Intervals | None = None
+
+    def intervals(self) -> list[dict[str, float] | None]:
+        """For each row what `schemas.Interval` describes, or None."""
+        if self.interval is None:
+            return [None] * len(self.tier)
+        level = self.interval.level
+        ends = zip(self.interval.low.tolist(), self.interval.high.tolist(), strict=True)
+        return [{"low": low, "high": high, "level": level} for low, high in ends]
+
+
+@dataclass(frozen=True, slots=True)
+class _IntervalTable:
+    """The ends of the interval by calibrated probability, ascending."""
+
+    at: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    level: float
+
+    def around(self, probability: NDArray[np.float64]) -> Intervals:
+        low = np.interp(probability, self.at, self.low)
+        high = np.interp(probability, self.at, self.high)
+        return Intervals(low.clip(0, 1), high.clip(0, 1), self.level)
 
 
 # Compared by identity: two loads of one digest are still two sessions.
@@ -70,6 +104,7 @@ class Bundle:
     _calibration: tuple[NDArray[np.float64], NDArray[np.float64]]
     _quantiles: NDArray[np.float64]
     _tiers: tuple[tuple[str, float], ...]
+    _interval: _IntervalTable | None
     _session: onnxruntime.InferenceSession
 
     @cached_property
@@ -80,6 +115,11 @@ class Bundle:
         except (OSError, ValueError) as error:
             raise CardMissing from error
         return card
+
+    @property
+    def interval_level(self) -> float | None:
+        """The confidence of its intervals; None when it tells none."""
+        return None if self._interval is None else self._interval.level
 
     def encode(
         self, features: OnlineFeatures, campaign_attributes: Mapping[str, Any] | None, at: dt.datetime
@@ -100,7 +140,8 @@ class Bundle:
         """One prediction a row. Raises: BundleBroken."""
         probability = self.probability(matrix)
         score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
-        return Predictions(probability, score.round(2), self.tiers_of(score))
+        interval = None if self._interval is None else self._interval.around(probability)
+        return Predictions(probability, score.round(2), self.tiers_of(score), interval)
 
     def out_of_range(self, matrix: NDArray[np.float32]) -> list[list[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
@@ -170,12 +211,24 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
             _calibration=(np.array(calibration["x"], float), np.array(calibration["y"], float)),
             _quantiles=np.array(manifest["reference_quantiles"], float),
             _tiers=tuple(tiers),
+            _interval=_interval_table(manifest.get("interval")),
             _session=session,
         )
     except BundleBroken:
         raise
     except Exception as error:  # onnxruntime raises its own types, which are not exported under stable names
         raise BundleBroken("its files cannot be read") from error
+
+
+def _interval_table(given: Mapping[str, Any] | None) -> _IntervalTable | None:
+    """None for a bundle written without. Raises: BundleBroken."""
+    if given is None:
+        return None
+    at, low, high = (np.array(given[name], float) for name in ("at", "low", "high"))
+    sound = at.size and at.shape == low.shape == high.shape and np.isfinite([at, low, high]).all()
+    if not sound or (np.diff(at) < 0).any() or (low > high).any():
+        raise BundleBroken("its table of intervals is none")
+    return _IntervalTable(at, low, high, float(given["level"]))
 
 
 def _ranges(given: Mapping[str, tuple[float, float]], inputs: tuple[InputColumn, ...]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import uuid
 from typing import Annotated, Any
 
@@ -18,9 +19,10 @@ from serving.kit.dependencies import RedisDep
 from serving.prediction import arrow, batches
 from serving.prediction.bundles import BundleBroken, CardMissing, ModelNotTrained
 from serving.prediction.health import ml_health
-from serving.prediction.lean import Handler, caller_of, is_json
+from serving.prediction.lean import Handler, Headers, caller_of, is_json
 from serving.prediction.predictor import (
     USUAL,
+    Answer,
     CampaignUnknown,
     FeaturesExpired,
     FeaturesMissing,
@@ -49,6 +51,7 @@ ONE_CONTACT = (ModelNotTrained, FeaturesMissing, FeaturesExpired, CardMissing, B
 PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown)
 CONTACT_PROBLEMS = problems(*ONE_CONTACT)
 BATCH_PROBLEMS = problems(ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable)
+ARROW_TYPE = arrow.MEDIA_TYPE.encode()
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 ARROW_TOO: dict[str, Any] = {"requestBody": {"content": {arrow.MEDIA_TYPE: _BYTES}}}
 
@@ -61,8 +64,8 @@ PredictorDep = Annotated[Predictor, Depends(_predictor)]
 
 
 async def _predict(
-    predictor: Predictor, tenant_id: uuid.UUID, model: str, body: PredictRequest, now: NowDep
-) -> PredictionRead:
+    predictor: Predictor, tenant_id: uuid.UUID, model: str, body: PredictRequest, now: dt.datetime
+) -> Answer:
     plain = body.campaign_id is None and body.campaign_attributes is None
     question = USUAL if plain else Question(body.campaign_id, body.campaign_attributes)
     return await predictor.predict(tenant_id, model, body.contact_id, question, at=now, explained=body.explain)
@@ -70,17 +73,16 @@ async def _predict(
 
 def _predicts(model: str) -> Handler:
     validate = PredictRequest.__pydantic_validator__.validate_json
-    to_json = PredictionRead.__pydantic_serializer__.to_json
 
-    async def answer(request: Request, body: bytes) -> bytes | None:
-        if not is_json(request):
+    async def answer(request: Request, headers: Headers, body: bytes) -> bytes | None:
+        if not is_json(headers):
             return None
         try:
             asked = validate(body)
         except ValidationError:
             return None
-        caller, now = await caller_of(request, Role.SALES)
-        return to_json(await _predict(request.app.state.predictor, caller.tenant_id, model, asked, now))
+        caller, now = await caller_of(request, headers, Role.SALES)
+        return pydantic_core.to_json(await _predict(request.app.state.predictor, caller.tenant_id, model, asked, now))
 
     return answer
 
@@ -88,19 +90,18 @@ def _predicts(model: str) -> Handler:
 def _predicts_batch(model: str) -> Handler:
     validate = PredictBatchRequest.__pydantic_validator__.validate_json
 
-    async def answer(request: Request, body: bytes) -> bytes | Response | None:
-        declared = request.headers.get("content-type", "")
-        if declared == arrow.MEDIA_TYPE:
-            caller, now = await caller_of(request, Role.SALES)
+    async def answer(request: Request, headers: Headers, body: bytes) -> bytes | Response | None:
+        if headers.get(b"content-type") == ARROW_TYPE:
+            caller, now = await caller_of(request, headers, Role.SALES)
             stream = await batches.answer_arrow(request.app.state.predictor, caller.tenant_id, model, body, now)
             return Response(stream, media_type=arrow.MEDIA_TYPE)
-        if not is_json(request):
+        if not is_json(headers):
             return None
         try:
             asked = validate(body)
         except ValidationError:
             return None
-        caller, now = await caller_of(request, Role.SALES)
+        caller, now = await caller_of(request, headers, Role.SALES)
         made = await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
         return pydantic_core.to_json(made)
 
@@ -112,7 +113,7 @@ async def predict_lead_score(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to answer a campaign by buying, as a 0-100 score with its tier."""
-    return await _predict(predictor, caller.tenant_id, "lead_scoring", body, now)
+    return PredictionRead.model_validate(await _predict(predictor, caller.tenant_id, "lead_scoring", body, now))
 
 
 @router.post(
@@ -129,7 +130,7 @@ async def predict_lead_scores(
     with a column for each field; `campaign_id` and `campaign_attributes` (JSON) then stand in the schema's metadata.
     """
     made = await batches.answer_json(predictor, caller.tenant_id, "lead_scoring", body, now)
-    return made if isinstance(made, PredictBatchRead) else GivenBatchRead.model_validate(made)
+    return (GivenBatchRead if body.contact_ids is None else PredictBatchRead).model_validate(made)
 
 
 @router.post("/models/churn-prediction/predict", responses=PREDICT_PROBLEMS)
@@ -137,7 +138,7 @@ async def predict_churn(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to fall silent."""
-    return await _predict(predictor, caller.tenant_id, "churn", body, now)
+    return PredictionRead.model_validate(await _predict(predictor, caller.tenant_id, "churn", body, now))
 
 
 @router.get("/models/churn-prediction/recommendations", responses=CONTACT_PROBLEMS)
@@ -154,7 +155,7 @@ async def predict_engagement(
     body: PredictRequest, caller: PredictionsRead, predictor: PredictorDep, now: NowDep
 ) -> PredictionRead:
     """How likely the contact is to engage with a message sent now."""
-    return await _predict(predictor, caller.tenant_id, "engagement", body, now)
+    return PredictionRead.model_validate(await _predict(predictor, caller.tenant_id, "engagement", body, now))
 
 
 @router.post("/models/engagement-prediction/optimal-time", responses=PREDICT_PROBLEMS)

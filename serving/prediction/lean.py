@@ -16,11 +16,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.auth.caller import Caller, Role
-from serving.auth.dependencies import at_least, current_caller
+from serving.auth.dependencies import current_caller
+from serving.errors import Forbidden
 from serving.kit.clock import request_time, utc_now
 
+# By lower-case name; of several lines with one name the first, as elsewhere.
+Headers = Mapping[bytes, bytes]
 # The JSON of a 200, a whole response, or None.
-Handler = Callable[[Request, bytes], Awaitable[bytes | Response | None]]
+Handler = Callable[[Request, Headers, bytes], Awaitable[bytes | Response | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class LeanFront:
         body, ended = await _body(receive)
         request = Request(scope)
         try:
-            answer = await handler(request, body) if ended else None
+            answer = await handler(request, dict(reversed(scope["headers"])), body) if ended else None
         except Exception as error:
             answer = await _problem(request, error)
         if answer is None:
@@ -59,32 +62,33 @@ class LeanFront:
             await send({"type": "http.response.body", "body": answer})
 
 
-async def caller_of(request: Request, role: Role) -> tuple[Caller, dt.datetime]:
+async def caller_of(request: Request, headers: Headers, role: Role) -> tuple[Caller, dt.datetime]:
     """Who calls, and when, as the dependencies of an ordinary endpoint find out. Raises: as `current_caller`,
     Forbidden."""
-    overrides = request.app.dependency_overrides
+    app = request.scope["app"]
+    overrides = app.dependency_overrides
     now = await overrides[request_time]() if request_time in overrides else utc_now()
-    given: dict[bytes, str | None] = {b"authorization": None, b"x-api-key": None, b"x-tenant": None}
-    for name, value in request.scope["headers"]:
-        if name in given:
-            given[name] = value.decode("latin-1")
     caller = await current_caller(
         request,
-        request.app.state.authenticator,
+        app.state.authenticator,
         now,
-        given[b"authorization"],
-        given[b"x-api-key"],
-        given[b"x-tenant"],
+        _text(headers, b"authorization"),
+        _text(headers, b"x-api-key"),
+        _text(headers, b"x-tenant"),
     )
-    return await at_least(role)(caller), now
+    if not caller.may(role):
+        raise Forbidden(required_role=role.value)
+    return caller, now
 
 
-def is_json(request: Request) -> bool:
+def is_json(headers: Headers) -> bool:
     """Whether the body is declared as plain JSON."""
-    for name, value in request.scope["headers"]:
-        if name == b"content-type":
-            return bool(value == b"application/json")
-    return False
+    return headers.get(b"content-type") == b"application/json"
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -29,8 +29,9 @@ from serving.prediction.bundles import Bundle, Predictions
 from serving.prediction.champions import Champions
 from serving.prediction.explanation import explain
 from serving.prediction.given import Fields, fields_of
-from serving.prediction.schemas import NotPredicted, PredictBatchRead, PredictionRead
 
+# What PredictionRead or NotPredicted describes, as plain objects: making a thousand models takes longer than judging.
+Answer = dict[str, Any]
 # Judging this many rows takes about as long as handing them to a thread.
 _INLINE_ROWS = 32
 
@@ -77,6 +78,15 @@ class Given:
     outside: list[list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Every contact asked about is in one of the two lists, each in the order asked."""
+
+    bundle: Bundle
+    predictions: list[Answer]
+    not_predicted: list[Answer]
+
+
 class Predictor:
     """Contacts asked about at the same time, with nothing said about the campaign, are judged together: what their
     requests wait for is one command to Redis and one run of the graph."""
@@ -86,7 +96,7 @@ class Predictor:
         self._database = database
         self._redis = redis
         self.stale_after = stale_after
-        self._waiting: dict[tuple[uuid.UUID, str], list[tuple[uuid.UUID, asyncio.Future[PredictionRead]]]] = {}
+        self._waiting: dict[tuple[uuid.UUID, str], list[tuple[uuid.UUID, asyncio.Future[Answer]]]] = {}
         self._flushing: set[asyncio.Task[None]] = set()
 
     async def predict(
@@ -98,13 +108,16 @@ class Predictor:
         *,
         at: dt.datetime,
         explained: bool = False,
-    ) -> PredictionRead:
-        """Raises: ModelNotTrained, BundleBroken, CardMissing, ContactNotFound, FeaturesMissing, FeaturesExpired,
-        CampaignUnknown."""
+    ) -> Answer:
+        """What PredictionRead describes.
+
+        Raises: ModelNotTrained, BundleBroken, CardMissing, ContactNotFound, FeaturesMissing, FeaturesExpired,
+        CampaignUnknown.
+        """
         if question != USUAL or explained:
             batch = await self.predict_many(tenant_id, model, [contact_id], question, at=at, explained=explained)
             return _only(batch)
-        answer: asyncio.Future[PredictionRead] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get((tenant_id, model))
         if waiting is None:
             self._waiting[tenant_id, model] = [(contact_id, answer)]
@@ -128,8 +141,8 @@ class Predictor:
             if not isinstance(error, Exception):
                 raise
             return
-        predicted = {one.contact_id: one for one in batch.predictions}
-        refused = {one.contact_id: one.reason for one in batch.not_predicted}
+        predicted = {one["contact_id"]: one for one in batch.predictions}
+        refused = {one["contact_id"]: one["reason"] for one in batch.not_predicted}
         for contact_id, answer in waiting:
             # Done already when its client went away.
             if answer.done():
@@ -148,7 +161,7 @@ class Predictor:
         *,
         at: dt.datetime,
         explained: bool = False,
-    ) -> PredictBatchRead:
+    ) -> Batch:
         """Predictions for those contacts whose features are online, and why there is none for the others.
 
         Raises: ModelNotTrained, BundleBroken, CardMissing, CampaignUnknown.
@@ -158,17 +171,17 @@ class Predictor:
         features = await get_online_features_async(self._redis, tenant_id, contact_ids, bundle.service)
         usable = features.found & ~features.stale(at, EXPIRY)
         positions = usable.nonzero()[0].tolist()
-        predictions: list[PredictionRead] = []
+        predictions: list[Answer] = []
         if positions:
             chosen = features if len(positions) == len(contact_ids) else _rows(features, positions)
             asked = [contact_ids[position] for position in positions]
             arguments = (bundle, chosen, asked, campaign, at, self.stale_after, explained)
             inline = len(positions) <= _INLINE_ROWS and not explained
             predictions = _judged(*arguments) if inline else await asyncio.to_thread(_judged, *arguments)
-        not_predicted: list[NotPredicted] = []
+        not_predicted: list[Answer] = []
         if len(positions) < len(contact_ids):
             not_predicted = await self._reasons(tenant_id, contact_ids, features, set(positions))
-        return PredictBatchRead.model_construct(predictions=predictions, not_predicted=not_predicted)
+        return Batch(bundle, predictions, not_predicted)
 
     async def judge(
         self,
@@ -203,7 +216,7 @@ class Predictor:
         features = await get_online_features_async(self._redis, tenant_id, [contact_id], bundle.service)
         if not features.found[0] or features.stale(at, EXPIRY)[0]:
             (refused,) = await self._reasons(tenant_id, [contact_id], features, set())
-            raise _refusal(refused.reason)
+            raise _refusal(refused["reason"])
         return Known(bundle, campaign, features, bool(features.stale(at, self.stale_after)[0]))
 
     async def campaign(self, tenant_id: uuid.UUID, question: Question) -> Mapping[str, Any] | None:
@@ -215,18 +228,18 @@ class Predictor:
 
     async def _reasons(
         self, tenant_id: uuid.UUID, contact_ids: Sequence[uuid.UUID], features: OnlineFeatures, usable: set[int]
-    ) -> list[NotPredicted]:
+    ) -> list[Answer]:
         left = [(position, each) for position, each in enumerate(contact_ids) if position not in usable]
         existing = await asyncio.to_thread(self._existing, tenant_id, [each for _, each in left])
         return [
-            NotPredicted(
-                contact_id=each,
-                reason="contact_not_found"
+            {
+                "contact_id": each,
+                "reason": "contact_not_found"
                 if each not in existing
                 else "features_expired"
                 if features.found[position]
                 else "features_missing",
-            )
+            }
             for position, each in left
         ]
 
@@ -252,19 +265,20 @@ def _judged(
     at: dt.datetime,
     stale_after: dt.timedelta,
     explained: bool,
-) -> list[PredictionRead]:
+) -> list[Answer]:
     matrix = bundle.encode(features, campaign, at)
     made = bundle.judge(matrix)
     now = (at - EPOCH) // MICROSECOND
     stale_seconds = stale_after.total_seconds()
     named: dict[int, str] = {}
     predictions = []
-    for position, (contact_id, snapshot, score, probability, tier, outside) in enumerate(
+    for position, (contact_id, snapshot, score, probability, interval, tier, outside) in enumerate(
         zip(
             contact_ids,
             features.snapshots.tolist(),
             made.score.tolist(),
             made.probability.tolist(),
+            made.intervals(),
             made.tier,
             bundle.out_of_range(matrix),
             strict=True,
@@ -274,19 +288,20 @@ def _judged(
             named[snapshot] = snapshot_id(snapshot)
         age = (now - snapshot) / 1e6
         predictions.append(
-            PredictionRead.model_construct(
-                contact_id=contact_id,
-                model=bundle.model,
-                model_version=bundle.version,
-                score=score,
-                probability=probability,
-                tier=tier,
-                feature_snapshot_id=named[snapshot],
-                features_age_seconds=max(0, int(age)),
-                features_stale=age > stale_seconds,
-                out_of_range=outside,
-                explanation=explain(bundle, matrix[position]) if explained else None,
-            )
+            {
+                "contact_id": contact_id,
+                "model": bundle.model,
+                "model_version": bundle.version,
+                "score": score,
+                "probability": probability,
+                "interval": interval,
+                "tier": tier,
+                "feature_snapshot_id": named[snapshot],
+                "features_age_seconds": max(0, int(age)),
+                "features_stale": age > stale_seconds,
+                "out_of_range": outside,
+                "explanation": explain(bundle, matrix[position]) if explained else None,
+            }
         )
     return predictions
 
@@ -305,10 +320,10 @@ def _rows(features: OnlineFeatures, positions: list[int]) -> OnlineFeatures:
     )
 
 
-def _only(batch: PredictBatchRead) -> PredictionRead:
+def _only(batch: Batch) -> Answer:
     if batch.predictions:
         return batch.predictions[0]
-    raise _refusal(batch.not_predicted[0].reason)
+    raise _refusal(batch.not_predicted[0]["reason"])
 
 
 def _refusal(reason: str) -> Exception:

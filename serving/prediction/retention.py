@@ -31,6 +31,7 @@ def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> Re
         contact_id=contact_id,
         model_version=bundle.version,
         probability=float(made.probability[0]),
+        interval=made.intervals()[0],
         tier=made.tier[0],
         drivers=[_driver(one) for one in raising],
         actions=actions,

@@ -59,6 +59,15 @@ class PredictBatchRequest(Asked):
         return self
 
 
+class Interval(BaseModel):
+    """Where the contact's own probability lies, with confidence `level`: the model's probability is that of many
+    contacts like this one, each of whom may differ from it."""
+
+    low: float
+    high: float
+    level: float
+
+
 class Contribution(BaseModel):
     """What knowing `field` of this contact, rather than its usual value, adds to the probability."""
 
@@ -80,15 +89,17 @@ class Explanation(BaseModel):
 
 
 class PredictionRead(BaseModel):
-    """`probability` is calibrated, in [0, 1]; `score` (0-100) is a lead's percentile, of other models the probability
-    in per cent; `feature_snapshot_id` names the features it was made from, `features_age_seconds` their age, and
-    `features_stale` whether a refresh was missed; `out_of_range` names inputs outside of what training saw."""
+    """`probability` is calibrated, in [0, 1], with an `interval` unless the model was trained without one; `score`
+    (0-100) is a lead's percentile, of other models the probability in per cent; `feature_snapshot_id` names the
+    features it was made from, `features_age_seconds` their age, and `features_stale` whether a refresh was missed;
+    `out_of_range` names inputs outside of what training saw."""
 
     contact_id: uuid.UUID
     model: str
     model_version: str
     score: float
     probability: float
+    interval: Interval | None = None
     tier: str
     feature_snapshot_id: str
     features_age_seconds: int
@@ -105,6 +116,7 @@ class GivenPredictionRead(BaseModel):
     model_version: str
     score: float
     probability: float
+    interval: Interval | None = None
     tier: str
     out_of_range: list[str]
 
@@ -187,6 +199,7 @@ class RecommendationsRead(BaseModel):
     contact_id: uuid.UUID
     model_version: str
     probability: float
+    interval: Interval | None = None
     tier: str
     drivers: list[Driver]
     actions: list[RetentionAction]

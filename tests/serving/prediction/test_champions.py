@@ -177,6 +177,6 @@ class TestTogether:
         found = api.portal.call(ask)
         assert type(found[len(orders)]).__name__ == "ContactNotFound"
         told = [one for one in found if not isinstance(one, Exception)]
-        assert [str(one.contact_id) for one in told] == [*orders, *orders]
-        chances = [one.probability for one in told[: len(orders)]]
+        assert [str(one["contact_id"]) for one in told] == [*orders, *orders]
+        chances = [one["probability"] for one in told[: len(orders)]]
         assert chances == sorted(set(chances))
