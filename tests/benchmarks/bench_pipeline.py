@@ -1,6 +1,7 @@
 """The whole Dagster graph, by `rapport run`, beside `dbt build` and the training functions called bare.
 
-Both begin with nothing built, each in a process of its own, so that what they import is part of the time.
+Both begin with nothing built and nothing parsed, each in a process of its own, so that what they import is part of the
+time.
 
     python -m tests.benchmarks.bench_pipeline [messages]
 """
@@ -87,9 +88,6 @@ def _bare(installation: Installation, tenant: str) -> dict[str, float]:
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
     project = str(PROJECT_ROOT / "dbt_project")
-    # What the graph finds parsed is parsed here too.
-    parse = [str(Path(sys.executable).with_name("dbt")), "parse", "--quiet", "--project-dir", project]
-    subprocess.run([*parse, "--profiles-dir", project], env=environment, check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run(
         [sys.executable, "-c", BARE, project, tenant, SLUG, str(folder)],
         cwd=PROJECT_ROOT,

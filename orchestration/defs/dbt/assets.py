@@ -20,6 +20,7 @@ from orchestration.lib.dbt_project import (
     variables,
 )
 from orchestration.lib.dbt_translator import LayeredTranslator
+from orchestration.lib.importing import TO_TRAIN, import_ahead
 from orchestration.lib.lean_dbt import LeanDbt
 from orchestration.lib.rebuilding import rebuilt
 from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
@@ -33,6 +34,8 @@ KEPT_BUILDS = 10
 def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     told: list[Any] = []
     home = Home.from_environment()
+    if any(key.path[0] == "models" for key in context.job_def.asset_layer.selected_asset_keys):
+        import_ahead(TO_TRAIN)
     with only_writer(home, PATIENCE_SECONDS):
         forget_old_builds(home)
         try:

@@ -10,6 +10,7 @@ from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
 from orchestration.lib.dbt_translator import OWNER
 from orchestration.lib.freshness import HOURLY
+from orchestration.lib.importing import TO_JUDGE, import_ahead
 from orchestration.lib.retrying import transient_errors_retried
 from orchestration.lib.writing import PATIENCE_SECONDS, only_writer
 from orchestration.runtime.home import Home
@@ -32,6 +33,7 @@ SPECS = [
 def raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     wanted = [key.path[-1] for key in context.selected_asset_keys]
     configured = settings()
+    import_ahead(TO_JUDGE)
     with transient_errors_retried(context), only_writer(Home.from_environment(), PATIENCE_SECONDS):
         ingested = ingest(
             configured.operational_url, warehouse_at(configured.warehouse), tables=wanted, now=dt.datetime.now(dt.UTC)

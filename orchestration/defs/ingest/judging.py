@@ -17,6 +17,9 @@ from orchestration.defs.ingest.pages import settle, write_index
 if TYPE_CHECKING:
     import pandas as pd
 
+# Read when Great Expectations is imported; it would tell its makers of every call.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
 # Clocks of providers run ahead of ours by seconds; more is a broken row.
 CLOCK_SKEW = dt.timedelta(minutes=5)
 # Broken rows are counted without end and named up to this many an expectation.
@@ -137,7 +140,6 @@ class Judge:
 
     @cached_property
     def _context(self) -> Any:
-        os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import; it would tell its makers of every call
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
