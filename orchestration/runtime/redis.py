@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 
 from orchestration.runtime.home import Home, write_atomically
-from orchestration.runtime.ports import free_port
+from orchestration.runtime.ports import free_port, is_free
 from orchestration.runtime.process_table import kill, process_at, servers_in, works_in
 
 DEFAULT_PORT = 63790
 PROGRAMS = ("redis", "valkey")
+START_ATTEMPTS = 3
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -44,35 +45,15 @@ class EmbeddedRedis:
         folder.mkdir(parents=True, exist_ok=True)
         self.home.logs.mkdir(parents=True, exist_ok=True)
         kill(servers_in(folder, PROGRAMS))  # one that does not answer, or that a killed command never wrote down
-        port = free_port(self.home.state().get("redis_port", DEFAULT_PORT))
-        lines = [
-            "bind 127.0.0.1",
-            f"port {port}",
-            f"requirepass {self.home.secrets()['redis']}",
-            "appendonly yes",
-            "appendfsync everysec",
-            'save ""',
-            "maxmemory-policy noeviction",
-            "daemonize no",
-        ]
-        write_atomically(folder / "redis.conf", "\n".join(lines) + "\n", mode=0o600)
-        log_file = self.home.logs / "redis.log"
-        with log_file.open("ab") as log:
-            server = subprocess.Popen(
-                [str(binary), "redis.conf"],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                umask=0o077,
-            )
-        write_atomically(folder / "pid", f"{server.pid}\n")
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RedisUnavailable(f"Redis did not start; see {log_file}")
-            time.sleep(0.02)
+        wanted = int(self.home.state().get("redis_port", DEFAULT_PORT))
+        port = free_port(wanted)
+        for attempt in range(START_ATTEMPTS):
+            if self._runs(binary, port):
+                break
+            # Somebody may have taken the port between our look and the server's.
+            if attempt + 1 == START_ATTEMPTS or is_free(port):
+                raise RedisUnavailable(f"Redis did not start; see {self._log()}")
+            port = free_port(wanted)
         self.home.remember(redis_port=port, redis_started=True)
         return port
 
@@ -100,6 +81,41 @@ class EmbeddedRedis:
         if port is None:
             raise RedisUnavailable("Redis is not running; start it with `rapport up`")
         return f"redis://:{self.home.secrets()['redis']}@127.0.0.1:{port}/{database}"
+
+    def _runs(self, binary: Path, port: int) -> bool:
+        """Whether a server started now on this port came to answer."""
+        lines = [
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {self.home.secrets()['redis']}",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",
+            "daemonize no",
+        ]
+        folder = self.home.redis
+        write_atomically(folder / "redis.conf", "\n".join(lines) + "\n", mode=0o600)
+        with self._log().open("ab") as log:
+            server = subprocess.Popen(
+                [str(binary), "redis.conf"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                umask=0o077,
+            )
+        write_atomically(folder / "pid", f"{server.pid}\n")
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _log(self) -> Path:
+        return self.home.logs / "redis.log"
 
     def _answers(self, port: int) -> bool:
         """Whether our server listens there and has loaded its data: it knows our password."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 
@@ -7,7 +8,9 @@ import psutil
 import pytest
 import redis
 
+from orchestration.runtime import redis as runtime
 from orchestration.runtime.home import Home
+from orchestration.runtime.ports import free_port
 from orchestration.runtime.process_table import servers_in
 from orchestration.runtime.redis import PROGRAMS, EmbeddedRedis, RedisUnavailable
 
@@ -35,6 +38,18 @@ def test_starts_once_with_a_password_on_loopback(server: EmbeddedRedis) -> None:
         redis.Redis(port=server.port()).ping()
     assert {where.laddr.ip for where in process(server).net_connections("tcp")} == {"127.0.0.1"}
     assert stat.S_IMODE((server.home.redis / "redis.conf").stat().st_mode) == 0o600
+
+
+def test_takes_another_port_when_somebody_was_quicker(server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.stop()
+    with socket.socket() as quicker:
+        quicker.bind(("127.0.0.1", 0))
+        quicker.listen()
+        taken = quicker.getsockname()[1]
+        looks = iter([taken])
+        monkeypatch.setattr(runtime, "free_port", lambda wanted: next(looks, None) or free_port(wanted))
+        assert server.start() != taken
+        assert client(server).ping()
 
 
 def test_what_it_was_told_survives_a_stop(server: EmbeddedRedis) -> None:
