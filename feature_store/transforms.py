@@ -114,7 +114,7 @@ def encode_online(
         weekday=np.array([float(local.weekday())]),
     )
     count = features.matrix.shape[0]
-    shared = [campaign_attributes] * count
+    shared = [campaign_attributes]
     return _fill(plan, count, features.names, features.matrix, moments, features.attributes, shared, use)
 
 
@@ -164,6 +164,7 @@ def _fill(
     campaign: Sequence[Attributes],
     use: Use | None,
 ) -> NDArray[np.float32]:
+    """`campaign` holds one row for each, or one for all."""
     out = np.zeros((count, len(plan.inputs)), np.float32)
     into, out_of = _positions(plan, names)
     out[:, into] = matrix[:, out_of]
@@ -173,28 +174,33 @@ def _fill(
             if each.source == "on_demand":
                 out[:, position] = on_demand(each.field, needed, moments, use)
     for source, field, members in plan.attributes:
-        _fill_attribute(out, members, [each.get(field) for each in (contact if source[:3] == "con" else campaign)])
+        owners = contact if source == "contact_attribute" else campaign
+        out[:, [position for position, _ in members]] = _codes(members, [each.get(field) for each in owners])
     return out
 
 
-def _fill_attribute(
-    out: NDArray[np.float32], members: Sequence[tuple[int, InputColumn]], values: Sequence[Any]
-) -> None:
+def _codes(members: Sequence[tuple[int, InputColumn]], values: Sequence[Any]) -> NDArray[np.float32]:
+    """One row a value, one column a member: of one value for all rows, one row."""
+    codes = np.zeros((len(values), len(members)), np.float32)
     coded: dict[str, int] = {}
-    for position, each in members:
-        if each.equals is not None:
-            coded[each.equals] = position
-        elif each.contains is not None:
-            coded[each.contains] = position
+    for column, (_, each) in enumerate(members):
+        name = each.equals if each.equals is not None else each.contains
+        if name is None:
+            codes[:, column] = [_number(value) for value in values]
         else:
-            out[:, position] = [_number(value) for value in values]
+            coded[name] = column
     if not coded:
-        return
+        return codes
+    rows: list[int] = []
+    columns: list[int] = []
     for row, value in enumerate(values):
         for member in value if isinstance(value, list) else (value,):
-            target = coded.get(_text(member)) if member is not None else None
-            if target is not None:
-                out[row, target] = 1.0
+            found = coded.get(_text(member)) if member is not None else None
+            if found is not None:
+                rows.append(row)
+                columns.append(found)
+    codes[rows, columns] = 1.0
+    return codes
 
 
 def _fit_attributes(owner: str, fields: Mapping[str, AttributeType], rows: Sequence[Attributes]) -> list[InputColumn]:

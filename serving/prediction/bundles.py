@@ -146,16 +146,18 @@ class Bundle:
     def out_of_range(self, matrix: NDArray[np.float32]) -> list[list[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
         outside = (matrix < self._ranges[0]) | (matrix > self._ranges[1])
-        if not outside.any():
-            return [[]] * len(matrix)
-        names = np.array([column.name for column in self.inputs])
-        return [names[row].tolist() for row in outside]
+        found: list[list[str]] = [[] for _ in range(len(matrix))]
+        rows, columns = outside.nonzero()
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            found[row].append(self.inputs[column].name)
+        return found
 
     def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
         """The highest tier whose threshold each score reaches; the lowest tier when it reaches none."""
+        names = [name for name, _ in reversed(self._tiers)]
         thresholds = np.array([threshold for _, threshold in reversed(self._tiers)])
-        reached = np.searchsorted(thresholds, score, side="right")
-        return [self._tiers[len(self._tiers) - max(1, count)][0] for count in reached.tolist()]
+        reached = np.searchsorted(thresholds[1:], score, side="right")
+        return [names[above] for above in reached.tolist()]
 
 
 def percentile(probability: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
