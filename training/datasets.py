@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import polars as pl
 
 from training.errors import EmptySplit, TooFewLabels
 from training.models import model_named
+from training.models.churn import Windows, with_windows
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn, ModelInputs
@@ -73,17 +74,19 @@ def build_dataset(
     model_inputs: ModelInputs,
     max_rows: int = MAX_ROWS,
     min_labels_per_class: int = 50,
+    churn_windows: Windows | None = None,
 ) -> Dataset:
     """One tenant's training set of a model, with every label settled by `now`.
 
     `model_inputs` are the tenant's typed attributes ({"contact": {"age": "number"}, "campaign": {...}}). Above
-    `max_rows` whole contacts are sampled by hash, the same ones each time. Raises TooFewLabels.
+    `max_rows` whole contacts are sampled by hash, the same ones each time. `churn_windows` are the tenant's own, where
+    it set any. Raises TooFewLabels.
     """
     from feature_store.feature_services import FEATURE_SERVICES
     from feature_store.retrieval import get_historical_features
     from feature_store.transforms import fit_inputs
 
-    chosen = model_named(model)
+    chosen = with_windows(churn_windows) if model == "churn" and churn_windows else model_named(model)
     spine = chosen.build_spine(warehouse, tenant_id, now, max_rows)
     positives = int(spine.frame["label"].sum())
     require_labels(model, positives, spine.frame.height - positives, min_labels_per_class)
@@ -172,6 +175,17 @@ def split_people(dataset: Dataset, seed: int, test_share: float = 0.3, calibrate
     strange = dataset.frame["contact_id"].is_in(unseen.implode())
     learn = dataset.rows(~strange)
     return _checked(*_later_slice(learn, calibrate_share), dataset.rows(strange), kind="people never seen")
+
+
+def split_folds(dataset: Dataset, seed: int, folds: int = 5, calibrate_share: float = 0.2) -> Iterator[Split]:
+    """`folds` splits in which every contact is a stranger exactly once. Raises EmptySplit when a part lacks a class."""
+    contacts = dataset.frame["contact_id"].unique().sort()
+    shuffled = np.random.default_rng(seed).permutation(len(contacts))
+    for fold in range(folds):
+        unseen = contacts.gather(np.sort(shuffled[fold::folds]))
+        strange = dataset.frame["contact_id"].is_in(unseen.implode())
+        learn = _later_slice(dataset.rows(~strange), calibrate_share)
+        yield _checked(*learn, dataset.rows(strange), kind="people never seen")
 
 
 def _later_slice(learn: Dataset, share: float) -> tuple[Dataset, Dataset]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import OTHER_TENANT, START, TENANT, add_rows, campaign, send
-from training.datasets import build_dataset, split_at, split_by_time, split_people
+from training.datasets import build_dataset, split_at, split_by_time, split_folds, split_people
 from training.errors import EmptySplit, TooFewLabels
 from training.models import churn, lead_scoring, model_named
 from training.synthetic import synthetic_dataset
@@ -128,6 +129,23 @@ class TestChurnSpine:
         assert labels["leaves"] == [(28, 1), (35, 1), (42, 1)]  # silent since day 20: not active on day 49
         assert (found["label_known_at"] <= now).all()
 
+    def test_a_tenant_may_set_longer_windows(self, warehouse: DuckDBWarehouse) -> None:
+        for contact, days in (("stays", (0, 130)), ("late", (5, 175)), ("gone", (39, 41))):
+            for day in days:
+                row = {"activity_date": date(2026, 1, 1) + timedelta(days=day), "contact_id": contact}
+                add_rows(warehouse, "marts.fct_contact_days", [{"tenant_id": TENANT} | row])
+        windows = churn.Windows.from_settings({"active_days": 100, "horizon_days": 60})
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=165)  # the only dates are days 105
+        spine = churn.with_windows(windows).build_spine(warehouse, TENANT, now, 10_000).frame
+        assert dict(zip(spine["contact_id"], spine["label"], strict=True)) == {"late": 1, "gone": 1}
+        assert (spine["label_known_at"] - spine["event_timestamp"]).unique().to_list() == [timedelta(days=60)]
+        assert "60 days" in churn.with_windows(windows).label
+
+    @pytest.mark.parametrize("given", [{"active_days": 0}, {"horizon_days": 2.5}, {"active_days": True}, {"weeks": 4}])
+    def test_refuses_windows_that_are_none(self, given: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=next(iter(given))):
+            churn.Windows.from_settings(given)
+
     def test_a_young_tenant_has_no_settled_week(self, warehouse: DuckDBWarehouse) -> None:
         row = {"tenant_id": TENANT, "contact_id": "a", "activity_date": date(2026, 1, 5)}
         add_rows(warehouse, "marts.fct_contact_days", [row])
@@ -173,3 +191,15 @@ class TestSplitPeople:
         first, again, other = (set(split_people(dataset, seed=seed).test.frame["contact_id"]) for seed in (7, 7, 8))
         assert first == again != other
         assert np.isclose(len(first), len(other))
+
+
+class TestSplitFolds:
+    def test_everybody_is_a_stranger_exactly_once(self) -> None:
+        dataset, _ = synthetic_dataset("engagement", 200, 4, seed=1, start=START)
+        folds = list(split_folds(dataset, seed=7))
+        strangers = [set(split.test.frame["contact_id"]) for split in folds]
+        assert sum(len(people) for people in strangers) == len(set().union(*strangers)) == 200
+        for split, people in zip(folds, strangers, strict=True):
+            assert people.isdisjoint(split.fit.frame["contact_id"])
+            assert people.isdisjoint(split.calibrate.frame["contact_id"])
+            assert split.fit.frame.height + split.calibrate.frame.height + split.test.frame.height == 800

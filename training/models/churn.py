@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +21,29 @@ if TYPE_CHECKING:
 
 WINDOW_DAYS = 28
 
-# One row per contact and weekly date with a sign in the 28 days before; the label looks at the 28 days from it on.
-# Dates are counted back from the last one whose 28 days are over, so that no half-known week takes part.
+
+@dataclass(frozen=True)
+class Windows:
+    """Days before a date in which a contact must have given a sign to be asked about, and days from it on in which no
+    sign means churned. A business whose customers come back every few months sets longer ones (`churn_windows` in its
+    settings)."""
+
+    active_days: int = WINDOW_DAYS
+    horizon_days: int = WINDOW_DAYS
+
+    @classmethod
+    def from_settings(cls, given: Mapping[str, int]) -> Windows:
+        """Raises ValueError naming what is no whole number of days above zero, or no window."""
+        for name, days in given.items():
+            if name not in ("active_days", "horizon_days"):
+                raise ValueError(f"churn_windows: {name} is neither of active_days and horizon_days")
+            if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+                raise ValueError(f"churn_windows: {name} must be a whole number of days above zero, not {days!r}")
+        return cls(**given)
+
+
+# One row per contact and weekly date with a sign in the active days before; the label looks at the horizon from it on.
+# Dates are counted back from the last one whose horizon is over, so that no half-known week takes part.
 CONTACT_WEEKS = """
 with spine_dates as (
     select * from (values {dates}) as listed (spine_date)
@@ -37,8 +60,8 @@ select
     min(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) as label
 from spine_dates
 inner join signs
-    on signs.activity_date >= spine_dates.spine_date - {window}
-    and signs.activity_date < spine_dates.spine_date + {window}
+    on signs.activity_date >= spine_dates.spine_date - {active}
+    and signs.activity_date < spine_dates.spine_date + {horizon}
 group by signs.tenant_id, signs.contact_id, spine_dates.spine_date
 having max(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) = 1
 order by spine_dates.spine_date, signs.contact_id
@@ -51,31 +74,37 @@ where tenant_id = $1
 """
 
 
-def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int) -> Spine:
+def build_spine(
+    warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int, windows: Windows = Windows()
+) -> Spine:
     extent = warehouse.query(EXTENT, [tenant_id]).row(0, named=True)
-    dates = spine_dates(extent["first_date"], now)
+    dates = spine_dates(extent["first_date"], now, windows)
     if not dates:
         return Spine(_no_rows(), {})
     share = people_share(int(extent["contacts"]) * len(dates), max_rows)
     listed = ", ".join(f"(date '{date:%Y-%m-%d}')" for date in dates)
-    rows = warehouse.query(CONTACT_WEEKS.format(dates=listed, window=WINDOW_DAYS), [tenant_id, share])
+    rows = warehouse.query(
+        CONTACT_WEEKS.format(dates=listed, active=windows.active_days, horizon=windows.horizon_days), [tenant_id, share]
+    )
     at = pl.col("spine_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     frame = rows.select(
         "tenant_id",
         "contact_id",
         at.alias("event_timestamp"),
-        (at + timedelta(days=WINDOW_DAYS)).alias("label_known_at"),
+        (at + timedelta(days=windows.horizon_days)).alias("label_known_at"),
         pl.col("label").cast(pl.Int8),
     )
     return Spine(frame, {})
 
 
-def spine_dates(first_sign: Any, now: datetime) -> list[datetime]:
-    """Midnights (UTC), a week apart and oldest first, each with 28 days of history before and 28 settled days after."""
+def spine_dates(first_sign: Any, now: datetime, windows: Windows = Windows()) -> list[datetime]:
+    """Midnights (UTC), a week apart and oldest first, each with the active days of history before it and a settled
+    horizon after."""
     if first_sign is None:
         return []
-    first = datetime(first_sign.year, first_sign.month, first_sign.day, tzinfo=UTC) + timedelta(days=WINDOW_DAYS)
-    last = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=WINDOW_DAYS)
+    first = datetime(first_sign.year, first_sign.month, first_sign.day, tzinfo=UTC) + timedelta(windows.active_days)
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = midnight - timedelta(windows.horizon_days)
     weeks = (last - first).days // 7 if last >= first else -1
     return [last - timedelta(weeks=week) for week in range(weeks, -1, -1)]
 
@@ -135,3 +164,14 @@ MODEL = ModelDefinition(
     build_pipeline=build_pipeline,
     rule=rule,
 )
+
+
+def with_windows(windows: Windows) -> ModelDefinition:
+    """The model as this tenant asks it."""
+    return replace(
+        MODEL,
+        unit=f"one contact on one weekly date, with a read, an inbound message or an order in the {windows.active_days}"
+        " days before it",
+        label=f"no read, inbound message or order in the {windows.horizon_days} days from that date on",
+        build_spine=partial(build_spine, windows=windows),
+    )
