@@ -24,34 +24,26 @@ messages as (
     from {{ ref('fct_messages') }} as messages
     inner join {{ ref('dim_tenants') }} as tenants on tenants.tenant_id = messages.tenant_id
 ),
--- Only these: a day of sends alone is no conversation. One conversation is with one person.
-written_in as (
-    select tenant_id, local_date, conversation_id, min(contact_id) as contact_id
-    from messages
-    where direction = 'inbound'
-    group by tenant_id, local_date, conversation_id
-),
-lasted as (
+-- A day of sends alone is no conversation. One conversation is with one person.
+talked as (
     select
-        messages.tenant_id,
-        messages.local_date,
-        messages.conversation_id,
-        {{ seconds_between('min(messages.sent_at)', 'max(messages.sent_at)') }} as duration_seconds
+        tenant_id,
+        local_date,
+        conversation_id,
+        min(case when direction = 'inbound' then contact_id end) as contact_id,
+        {{ seconds_between('min(sent_at)', 'max(sent_at)') }} as duration_seconds
     from messages
-    inner join written_in
-        on written_in.tenant_id = messages.tenant_id
-        and written_in.local_date = messages.local_date
-        and written_in.conversation_id = messages.conversation_id
-    group by messages.tenant_id, messages.local_date, messages.conversation_id
+    group by tenant_id, local_date, conversation_id
+    having count(case when direction = 'inbound' then 1 end) > 0
 ),
 talks as (
     select tenant_id, local_date, count(*) as conversations, cast(sum(duration_seconds) as bigint) as conversation_seconds_sum
-    from lasted
+    from talked
     group by tenant_id, local_date
 ),
 people as (
     select tenant_id, local_date, count(distinct contact_id) as active_contacts
-    from written_in
+    from talked
     group by tenant_id, local_date
 ),
 days as (
