@@ -1,0 +1,143 @@
+"""What is wrong with a question is told by field, whichever model is asked; a score is never made from nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+
+import pyarrow as pa
+import pytest
+
+ORDERED_AT = 1_772_323_200_000_000
+NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
+MODELS = {"lead-scoring": "lead_scoring", "churn-prediction": "churn", "engagement-prediction": "engagement"}
+BASE = "/api/v1/ml/models"
+BATCH = f"{BASE}/lead-scoring/batch"
+ARROW = "application/vnd.apache.arrow.stream"
+ANYONE = str(uuid.UUID(int=1))
+
+
+@pytest.fixture(scope="module")
+def served(api, make_tenant, champions, online):
+    """A tenant with every model, and a contact with features: (the tenant, the contact's id)."""
+    owner = make_tenant()
+    contact = api.post("/api/v1/contacts/", headers={"X-API-Key": owner.api_key}, json={"phone": "+999410000001"})
+    contact_id = contact.json()["id"]
+    for model in MODELS.values():
+        champions.promote(owner.tenant_id, model)
+    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
+    return owner, contact_id
+
+
+@pytest.fixture
+def headers(served, clock):
+    clock.now = NOW
+    return {"X-API-Key": served[0].api_key}
+
+
+def refused(answer, status=422):
+    """The fields named by a problem document."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    told = answer.json()
+    assert told["status"] == status
+    assert "probability" not in answer.text
+    return {error["field"] for error in told.get("errors", [])}
+
+
+def send(api, headers, path, body):
+    content = body if isinstance(body, str) else json.dumps(body)
+    return api.post(path, headers=headers | {"Content-Type": "application/json"}, content=content)
+
+
+@pytest.mark.parametrize("route", [f"{name}/predict" for name in MODELS] + ["engagement-prediction/optimal-time"])
+class TestOneContact:
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, "contact_id"),
+            ({"contact_id": None}, "contact_id"),
+            ({"contact_id": 7}, "contact_id"),
+            ({"contact_id": ["x"]}, "contact_id"),
+            ({"contact_id": "nobody"}, "contact_id"),
+            ({"contact_id": ANYONE, "campaign_id": "x"}, "campaign_id"),
+            ({"contact_id": ANYONE, "campaign_attributes": [1]}, "campaign_attributes"),
+            (f'{{"contact_id": "{ANYONE}", "campaign_attributes": {{"reward": NaN}}}}', "campaign_attributes"),
+            ({"contact_id": ANYONE, "campaign_attributes": {"reward": 1e13}}, "campaign_attributes"),
+            ({"contact_id": ANYONE, "campaign_attributes": dict.fromkeys(map(str, range(101)), 1)},
+             "campaign_attributes"),
+            ({"contact_id": ANYONE, "score": 100}, "score"),
+        ],
+    )  # fmt: skip
+    def test_a_wrong_body_is_told_by_its_field(self, api, headers, route, body, field):
+        assert refused(send(api, headers, f"{BASE}/{route}", body)) == {field}
+
+    @pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "\x00", "null"])
+    def test_what_is_no_object_is_refused(self, api, headers, route, body):
+        refused(send(api, headers, f"{BASE}/{route}", body))
+
+    def test_strangers_and_the_unknown_are_not_found(self, api, headers, route, served, make_tenant, champions):
+        assert send(api, headers, f"{BASE}/{route}", {"contact_id": ANYONE}).status_code == 404
+        other = make_tenant()
+        for model in MODELS.values():
+            champions.promote(other.tenant_id, model)
+        theirs = {"X-API-Key": other.api_key}
+        refused(send(api, theirs, f"{BASE}/{route}", {"contact_id": served[1]}), 404)
+        refused(send(api, headers, f"{BASE}/{route}", {"contact_id": served[1], "campaign_id": ANYONE}), 404)
+
+    def test_without_a_champion_there_is_no_score(self, api, headers, route, make_tenant, online):
+        other, contact_id = make_tenant(), str(uuid.uuid4())
+        online(other.tenant_id, contact_id, {}, ORDERED_AT, orders_total=2)
+        answer = send(api, {"X-API-Key": other.api_key}, f"{BASE}/{route}", {"contact_id": contact_id})
+        refused(answer, 409)
+        assert answer.json()["type"] == "urn:rapport:problem:model-not-trained"
+
+    def test_features_too_old_give_no_score(self, api, headers, route, served, clock):
+        clock.advance(days=30)
+        answer = send(api, headers, f"{BASE}/{route}", {"contact_id": served[1]})
+        refused(answer, 409)
+        assert answer.json()["type"] == "urn:rapport:problem:features-expired"
+
+    def test_nobody_is_refused(self, api, route, served):
+        refused(send(api, {}, f"{BASE}/{route}", {"contact_id": served[1]}), 401)
+
+
+class TestBatch:
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"contact_ids": []}, "contact_ids"),
+            ({"contact_ids": ["x"]}, "contact_ids.0"),
+            ({"contact_ids": {"a": 1}}, "contact_ids"),
+            ({"contact_ids": [ANYONE] * 1_001}, "contact_ids"),
+            ({"rows": [1]}, "rows.0"),
+            ({"rows": "x"}, "rows"),
+            ({"columns": {"orders_total": 1}}, "columns.orders_total"),
+            ({"columns": {"orders_total": []}}, "columns.orders_total"),
+            ({"columns": {"orders_total": [1] * 1_001}}, "columns.orders_total"),
+            ({"contact_ids": [ANYONE], "model": "churn"}, "model"),
+        ],
+    )
+    def test_a_wrong_body_is_told_by_its_field(self, api, headers, body, field):
+        assert refused(send(api, headers, BATCH, body)) == {field}
+
+    def test_strangers_contacts_have_no_score(self, api, served, make_tenant, champions):
+        other = make_tenant()
+        champions.promote(other.tenant_id, "lead_scoring")
+        told = send(api, {"X-API-Key": other.api_key}, BATCH, {"contact_ids": [served[1]]}).json()
+        assert told == {
+            "predictions": [], "not_predicted": [{"contact_id": served[1], "reason": "contact_not_found"}],
+        }  # fmt: skip
+
+    def test_an_arrow_stream_may_be_as_wrong(self, api, headers, served):
+        sink = pa.BufferOutputStream()
+        table = pa.table({"contact_id": pa.array([1.5])})
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        as_arrow = headers | {"Content-Type": ARROW}
+        assert refused(api.post(BATCH, headers=as_arrow, content=bytes(sink.getvalue()))) == {"contact_id"}
+        assert refused(api.post(BATCH, headers=as_arrow, content=b"")) == {"body"}
+        refused(api.post(BATCH, headers={"Content-Type": ARROW}, content=b""), 401)
+
+    def test_a_huge_body_is_refused_unread(self, api, headers, settings):
+        refused(send(api, headers, BATCH, " " * (settings.max_body_bytes + 1)), 413)
