@@ -20,6 +20,7 @@ from training.bundle import (
 from training.datasets import Dataset, Split, split_by_time
 from training.evaluate import Costs, Evaluation, evaluate
 from training.explain import field_importance
+from training.leftovers import none_left
 from training.models import model_named
 from training.promote import Verdict, judge
 from training.registry import RegisteredVersion, Registry
@@ -95,20 +96,21 @@ def learn_from(
     graph, parity = export_checked(trained, split.test)
     laps.end("judge")
     noted = dict(tags or {}) | {"gate": verdict.reason}
-    registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
-    laps.end("register")
-    manifest = make_manifest(trained, registered.version, split)
-    card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
-        "version": registered.version,
-        "parity": parity,
-        "drift": drift.reference(trained, split),
-        **(notes or {}),
-    }
-    bundle = write_bundle(settings.bundles_dir, graph, manifest, card)
-    registry.log_bundle(tracked, registered, bundle.path, bundle.digest)
-    registry.set_alias(tracked, model, "challenger", registered.version)
-    if verdict.promote:
-        promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
+    with none_left(tracked, settings.bundles_dir, tenant_id, model):
+        registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
+        laps.end("register")
+        manifest = make_manifest(trained, registered.version, split)
+        card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
+            "version": registered.version,
+            "parity": parity,
+            "drift": drift.reference(trained, split),
+            **(notes or {}),
+        }
+        bundle = write_bundle(settings.bundles_dir, graph, manifest, card)
+        registry.log_bundle(tracked, registered, bundle.path, bundle.digest)
+        registry.set_alias(tracked, model, "challenger", registered.version)
+        if verdict.promote:
+            promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
     laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
     return Turn(evaluation, registered, verdict, bundle.digest, speaking, laps.seconds)

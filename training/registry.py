@@ -23,6 +23,8 @@ from training.train import Trained
 
 logger = logging.getLogger(__name__)
 SERVED_WITH = ("onnxruntime", "numpy")
+# The tag of a version whose bundle is complete on disk; one without was never published whole.
+BUNDLE_DIGEST = "bundle_digest"
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def log_bundle(registry: Registry, registered: RegisteredVersion, bundle_path: P
     client = registry.client()
     for name in ("manifest.json", "card.json"):
         client.log_artifact(registered.run_id, str(bundle_path / name), "bundle")
-    client.set_model_version_tag(registered.name, registered.version, "bundle_digest", digest)
+    client.set_model_version_tag(registered.name, registered.version, BUNDLE_DIGEST, digest)
 
 
 def log_abstention(registry: Registry, model: str, tenant_id: str, why: str, tags: Mapping[str, str]) -> str:
@@ -196,7 +198,7 @@ class VersionRecord:
 
 
 def versions(registry: Registry, model: str) -> list[VersionRecord]:
-    """The tenant's versions of a model, newest first."""
+    """The tenant's versions of a model, newest first; none that was not published whole."""
     client = registry.client()
     name = registry.model_name(model)
     found = client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"])
@@ -215,4 +217,5 @@ def versions(registry: Registry, model: str) -> list[VersionRecord]:
             figures=dict(client.get_run(one.run_id).data.metrics),
         )
         for one in found
+        if BUNDLE_DIGEST in one.tags
     ]

@@ -1,0 +1,76 @@
+"""A training that is killed, at whatever step, leaves the champion speaking and no version that is not whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.training.killed_trainings import POINTS
+from training import cycle
+from training.bundle import bundle_of_version, champion_bundle
+from training.datasets import split_by_time
+from training.leftovers import none_left
+from training.registry import Registry, version_of_alias, versions
+from training.synthetic import TENANT_ID, synthetic_dataset
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+PROMOTED = "the-champion-is-named"
+
+
+@pytest.fixture(scope="module")
+def killed(tracking_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of tenants' bundles, each killed in its second training."""
+    folder = tmp_path_factory.mktemp("killed")
+    Registry(tracking_uri, "anybody").client().search_experiments()
+    command = [sys.executable, "-m", "tests.training.killed_trainings", tracking_uri, str(folder)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.mark.parametrize("point", POINTS)
+class TestAKilledTraining:
+    def test_who_speaks_is_whole_and_so_is_every_version_listed(
+        self, killed: Path, tracking_uri: str, point: str
+    ) -> None:
+        registry, bundles = Registry(tracking_uri, point), killed / point
+        champion = champion_bundle(bundles, TENANT_ID, "engagement")
+        assert champion is not None
+        assert champion.version == ("2" if point == PROMOTED else "1")
+        for version in versions(registry, "engagement"):
+            assert bundle_of_version(bundles, TENANT_ID, "engagement", version.version).card["version"]
+
+    def test_the_next_one_finds_nothing_half_done(self, killed: Path, tracking_uri: str, point: str) -> None:
+        registry, bundles = Registry(tracking_uri, point), killed / point
+        with none_left(registry, bundles, TENANT_ID, "engagement"):
+            pass
+        client = registry.client()
+        experiment = client.get_experiment_by_name(point).experiment_id
+        assert {run.info.status for run in client.search_runs([experiment])} <= {"FINISHED", "KILLED"}
+        registered = client.search_model_versions(f"name = '{point}.engagement'")
+        assert {str(one.version) for one in registered} == {one.version for one in versions(registry, "engagement")}
+        folder = bundles / TENANT_ID / "engagement"
+        left = {path.name for path in folder.iterdir()} - {"champion.json", ".publishing.lock"}
+        assert left == {one.tags["bundle_digest"] for one in registered}
+        speaking = champion_bundle(bundles, TENANT_ID, "engagement")
+        assert speaking is not None
+        assert version_of_alias(registry, "engagement", "champion") == speaking.version
+
+
+class TestNoneLeft:
+    def test_one_that_is_stopped_cleans_up_at_once(
+        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(cycle, "write_bundle", stopped)
+        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+        with pytest.raises(KeyboardInterrupt):
+            cycle.learn_from(split, registry, settings, seed=1, now=NOW)
+        assert registry.client().search_model_versions(f"name = '{registry.model_name('engagement')}'") == []
+        assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement") is None
