@@ -1,0 +1,87 @@
+"""The workflows call what there is: commands with their options, models by their names, files of this repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestration.runtime.home import PROJECT_ROOT
+from tests.orchestration.cli.test_documented_commands import fault
+from training.models import MODEL_NAMES
+
+FOLDER = PROJECT_ROOT / ".github" / "workflows"
+RAPPORT = re.compile(r"\.venv/bin/rapport (.*)")
+TARGET = re.compile(r"\bmake ([a-z-]+)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def workflow(name: str) -> dict[Any, Any]:
+    parsed = yaml.safe_load((FOLDER / name).read_text())
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def scripts(parsed: dict[Any, Any]) -> list[str]:
+    return [step["run"] for job in parsed["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+class TestWorkflows:
+    def test_there_are_two(self) -> None:
+        assert sorted(path.name for path in FOLDER.iterdir()) == ["ci.yml", "retrain.yml"]
+
+    @pytest.mark.parametrize("name", ["ci.yml", "retrain.yml"])
+    def test_name_no_host_no_secret_and_no_folder_of_a_machine(self, name: str) -> None:
+        text = (FOLDER / name).read_text()
+        assert re.findall(r"://|secrets\.|(?<![\w.])/(?:home|root|work|Users|opt|srv)\b|\.(?:com|org|io)\b", text) == []
+
+    def test_ci_runs_the_recipe(self) -> None:
+        assert scripts(workflow("ci.yml")) == [".ci/run"]
+        assert os.access(PROJECT_ROOT / ".ci" / "run", os.X_OK)
+
+
+class TestRetrain:
+    def test_the_commands_exist_and_take_every_option_it_may_add(self) -> None:
+        script = "\n".join(scripts(workflow("retrain.yml")))
+        commands = [line.split()[0] for line in RAPPORT.findall(script)]
+        assert commands == ["train", "score"]
+        options = OPTION.findall(script)
+        assert options == ["--tenant", "--model"]
+        assert [fault([command, *options]) for command in commands] == [None, None]
+        targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
+        assert set(TARGET.findall(script)) <= targets
+
+    def test_offers_the_models_there_are(self) -> None:
+        # YAML 1.1 reads the key `on` as true.
+        inputs = workflow("retrain.yml")[True]["workflow_dispatch"]["inputs"]
+        assert sorted(inputs["model"]["options"]) == sorted(["all", *MODEL_NAMES])
+        assert inputs["tenant"]["default"] == ""
+
+    def test_it_trains_when_dagsters_schedule_would(self) -> None:
+        from orchestration.defs.automation.schedules import weekly_training
+
+        [clock] = workflow("retrain.yml")[True]["schedule"]
+        assert clock["cron"] == weekly_training.cron_schedule
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({"TENANT": "", "MODEL": ""}, ""),  # by the clock there are no inputs
+            ({"TENANT": "", "MODEL": "all"}, ""),
+            ({"TENANT": "corner shop", "MODEL": "churn"}, "[--tenant][corner shop][--model][churn]"),
+        ],
+    )
+    def test_hands_on_what_was_asked_for(self, tmp_path: Path, given: dict[str, str], expected: str) -> None:
+        # Records how it was called in place of the product; the shell is real.
+        rapport = tmp_path / ".venv" / "bin" / "rapport"
+        rapport.parent.mkdir(parents=True)
+        rapport.write_text("#!/bin/sh\nfor word; do printf '[%s]' \"$word\"; done >>called\necho >>called\n")
+        rapport.chmod(0o755)
+        script = scripts(workflow("retrain.yml"))[-1]
+        subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=os.environ | given, check=True)
+        assert (tmp_path / "called").read_text() == f"[train]{expected}\n[score]{expected}\n"
