@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
 
 PROJECT = PROJECT_ROOT / "dbt_project"
 SOURCES = (".sql", ".yml", ".yaml", ".md", ".csv")
+
+
+_one_parses = threading.Lock()
 
 
 class DbtProjectInvalid(Exception):
@@ -50,10 +55,25 @@ def dbt_executable() -> str:
     return str(Path(sys.executable).with_name("dbt"))
 
 
-@lru_cache
+def parse_ahead() -> None:
+    """Begins to parse after a change, while this process imports what it needs; `manifest_path` waits for it."""
+
+    def perform() -> None:
+        with contextlib.suppress(DbtProjectInvalid):  # said to whoever asks for the path
+            manifest_path()
+
+    threading.Thread(target=perform, name="parsing ahead", daemon=True).start()
+
+
 def manifest_path() -> Path:
     """The path of a manifest of the project as it is now; parses (ten seconds) after a change. Raises
     DbtProjectInvalid."""
+    with _one_parses:
+        return _manifest_path()
+
+
+@lru_cache
+def _manifest_path() -> Path:
     home = Home.from_environment()
     target = home.path / "dbt" / "target"
     manifest, stamp = target / "manifest.json", target / "parsed-from"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.lib.importing import TO_JUDGE, import_ahead
 from orchestration.lib.writing import only_writer
 from orchestration.runtime.environment import make_folders, process_environment
 from orchestration.runtime.home import Home
@@ -74,6 +75,8 @@ def run_graph(
     """
     import dagster as dg
 
+    if select is None:
+        import_ahead(TO_JUDGE)
     from orchestration.definitions import defs
     from orchestration.lib.partitions import UnknownTenant, all_tenants
 

@@ -16,14 +16,14 @@ LAYERS = ("staging", "intermediate", "features", "marts")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The manifest, and dbt's own pages beside it. Parses the project: ten seconds."""
-    from orchestration.lib.dbt_project import manifest_path
+    from orchestration.lib.dbt_project import _manifest_path
     from orchestration.runtime.home import Home
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAPPORT_HOME", str(tmp_path_factory.mktemp("docs")))
-        manifest_path.cache_clear()
+        _manifest_path.cache_clear()
         yield doc_pages.read_manifest(), doc_pages.write_dbt_site(Home.from_environment())
-        manifest_path.cache_clear()
+        _manifest_path.cache_clear()
 
 
 @pytest.fixture(scope="module")

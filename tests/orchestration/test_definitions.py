@@ -16,13 +16,13 @@ def definitions(tmp_path_factory):
     """The code location as Dagster loads it. Parses the dbt project: ten seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAPPORT_HOME", str(tmp_path_factory.mktemp("graph")))
-        from orchestration.lib.dbt_project import manifest_path
+        from orchestration.lib.dbt_project import _manifest_path
 
-        manifest_path.cache_clear()
+        _manifest_path.cache_clear()
         from orchestration.definitions import defs
 
         yield defs
-        manifest_path.cache_clear()
+        _manifest_path.cache_clear()
 
 
 @pytest.fixture(scope="module")
