@@ -16,6 +16,7 @@ from training.bundle import Bundle
 from training.datasets import require_labels
 from training.metrics import Interval
 from training.models import model_named
+from training.models.churn import Windows, with_windows
 
 if TYPE_CHECKING:
     from feature_store.warehouse import Warehouse
@@ -72,16 +73,20 @@ def performance(
     return Performance(len(labels), positives, auc, promised, error, float(figures["calibration_error"]), broken)
 
 
-def rows_since(warehouse: Warehouse, bundle: Bundle, now: datetime, max_rows: int) -> pl.DataFrame:
+def rows_since(
+    warehouse: Warehouse, bundle: Bundle, now: datetime, max_rows: int, churn_windows: Windows | None = None
+) -> pl.DataFrame:
     """The model's units that were not settled when the champion learnt, oldest first, with features as they were known
     at each; none for a champion published without a reference. `label` is null while it is open. Reaches back
-    MATURED_DAYS."""
+    MATURED_DAYS. `churn_windows` as the model was trained with."""
     from feature_store.feature_services import FEATURE_SERVICES
     from feature_store.retrieval import get_historical_features
 
     known = bundle.card.get("drift")
     manifest = bundle.manifest
     chosen = model_named(str(manifest["model"]))
+    if chosen.name == "churn" and churn_windows:
+        chosen = with_windows(churn_windows)
     # A spine of some later day has the rows whose labels are open today.
     spine = chosen.build_spine(warehouse, str(manifest["tenant_id"]), now + OPEN_LABELS, max_rows).frame
     at, settled = pl.col("event_timestamp"), pl.col("label_known_at")
