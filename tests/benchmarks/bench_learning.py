@@ -1,4 +1,5 @@
-"""How much is learnt from a real history: import it, build the warehouse, and judge the models on people never seen.
+"""How much is learnt from histories nobody here wrote: import them, build the warehouse, and judge the models, as they
+are, on people never seen.
 
 `python -m tests.benchmarks.bench_learning` prints a table and writes $RAPPORT_HOME/bench/learning.json. DATA names the
 folder of data sets (default: shared/data beside the checkout). tests/e2e/test_starbucks.py calls the same functions.
@@ -12,18 +13,20 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.json import Jsonb
 
 from feature_store.ingest import ingest
 from feature_store.warehouse import DuckDBWarehouse
 from serving.importing.service import import_history
 from serving.kit.database import Database
+from tests.benchmarks.public_sets import ALL_SETS, STARBUCKS, PublicSet
 from tests.benchmarks.reporting import PROJECT_ROOT, Figure, figure, report, scratch_database
 from training import metrics
 from training.datasets import Split, build_dataset, split_people
@@ -31,7 +34,6 @@ from training.errors import TooFewLabels
 from training.evaluate import Evaluation, evaluate
 from training.train import one_native_thread, train
 
-MAPPING = PROJECT_ROOT / "docs" / "examples" / "starbucks" / "mapping.yaml"
 SEED = 0
 GOALS = {"engagement": 0.85, "lead_scoring": 0.855}
 NAMES = {"engagement": "read", "lead_scoring": "converted"}
@@ -45,6 +47,7 @@ class Prepared:
     tenant_id: str
     model_inputs: dict[str, Any]
     seconds: dict[str, float] = field(default_factory=dict)
+    churn_windows: dict[str, int] | None = None
 
     def last_event_at(self) -> dt.datetime:
         """The newest thing the history holds, UTC."""
@@ -67,24 +70,37 @@ class Judged:
 
 def prepare(worker_url: str, etl_url: str, tenant_id: uuid.UUID, data: Path, folder: Path) -> Prepared:
     """The history of `data`/starbucks_offers imported into the tenant, ingested, and every dbt model built."""
-    laps: dict[str, float] = {}
+    seconds = import_set(worker_url, tenant_id, STARBUCKS, data, folder)
+    warehouse, built = build_warehouse(etl_url, folder / "warehouse.duckdb", folder)
+    return prepared_tenant(worker_url, tenant_id, warehouse, {"import": seconds} | built)
+
+
+def import_set(worker_url: str, tenant_id: uuid.UUID, public: PublicSet, data: Path, folder: Path) -> float:
+    """Seconds of `rapport import` of the set into the tenant; a row that is rejected stops it."""
+    unpacked = folder / public.name
+    unpacked.mkdir()
+    files = public.unpack(data / public.name, unpacked)
     started = time.perf_counter()
     import_history(
         worker_url,
         tenant_id,
-        MAPPING,
+        public.mapping,
         dt.datetime.now(dt.UTC),
         phone_key="bench-learning",
-        variables={"data": str(data / "starbucks_offers")},
+        variables={"data": str(files)},
         strict=True,
     )
-    laps["import"] = time.perf_counter() - started
-    warehouse, built = build_warehouse(etl_url, folder / "warehouse.duckdb", folder)
+    return time.perf_counter() - started
+
+
+def prepared_tenant(
+    worker_url: str, tenant_id: uuid.UUID, warehouse: DuckDBWarehouse, seconds: dict[str, float]
+) -> Prepared:
+    """The tenant with what its settings say of its models."""
     with Database(worker_url).tenant(tenant_id) as session:
-        settings = session.execute(
-            sa.text("SELECT settings FROM tenants WHERE id = :id"), {"id": tenant_id}
-        ).scalar_one()
-    return Prepared(warehouse, str(tenant_id), settings["model_inputs"], laps | built)
+        row = session.execute(sa.text("SELECT settings FROM tenants WHERE id = :id"), {"id": tenant_id})
+        settings = row.scalar_one()
+    return Prepared(warehouse, str(tenant_id), settings.get("model_inputs", {}), seconds, settings.get("churn_windows"))
 
 
 def build_warehouse(operational_url: str, path: Path, scratch: Path) -> tuple[DuckDBWarehouse, dict[str, float]]:
@@ -195,17 +211,31 @@ def abstains_from_churn(prepared: Prepared) -> str | None:
 
 def main() -> int:
     """Zero when every goal is met. Runs on a PostgreSQL of its own, stopped at the end."""
+    from tests.benchmarks.learning_strangers import figures_of_sets
+
     data = Path(os.environ.get("DATA") or PROJECT_ROOT.parent / "shared" / "data")
-    if not (data / "starbucks_offers").is_dir():
-        print(f"{data} holds no starbucks_offers; name the folder of data sets in DATA")
+    missing = [public.name for public in ALL_SETS if not (data / public.name).is_dir()]
+    if missing:
+        print(f"{data} holds no {', '.join(missing)}; name the folder of data sets in DATA")
         return 2
     with scratch_database("bench-learning") as (folder, urls):
-        tenant_id = uuid.uuid4()
-        with psycopg.connect(urls["admin"]) as connection:
-            connection.execute("INSERT INTO tenants (id, slug, name) VALUES (%s, 'bench', 'Bench')", (tenant_id,))
-        prepared = prepare(urls["worker"], urls["etl_read"], tenant_id, data, folder)
-        judged = judged_models(prepared)
-    return report("learning", figures(prepared, judged), judged=[details(*one) for one in judged])
+        # The ids of contacts come from the tenant's, and who falls into which fold from theirs.
+        tenants = {public.name: uuid.uuid5(uuid.NAMESPACE_URL, public.name) for public in ALL_SETS}
+        seconds = {}
+        for public in ALL_SETS:
+            tenant = (tenants[public.name], public.name.replace("_", "-"), public.name, Jsonb(public.settings))
+            with psycopg.connect(urls["admin"]) as connection:
+                connection.execute("INSERT INTO tenants (id, slug, name, settings) VALUES (%s, %s, %s, %s)", tenant)
+            lap = import_set(urls["worker"], tenants[public.name], public, data, folder)
+            seconds[f"import {public.name}"] = lap
+        warehouse, built = build_warehouse(urls["etl_read"], folder / "warehouse.duckdb", folder)
+        prepared = {
+            name: prepared_tenant(urls["worker"], tenant_id, warehouse, {}) for name, tenant_id in tenants.items()
+        }
+        starbucks = replace(prepared[STARBUCKS.name], seconds=seconds | built)
+        judged = judged_models(starbucks)
+        found, told = figures_of_sets(prepared)
+    return report("learning", found + figures(starbucks, judged), judged=told + [details(*one) for one in judged])
 
 
 if __name__ == "__main__":
