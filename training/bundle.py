@@ -29,6 +29,7 @@ from training.calibration import CalibrationTable
 from training.datasets import Dataset, Split
 from training.errors import BundleCorrupt, ParityFailed, UnknownVersion
 from training.export import to_onnx
+from training.intervals import IntervalTable
 from training.models import model_named
 from training.train import Trained
 
@@ -77,6 +78,14 @@ class Bundle:
         return CalibrationTable(tuple(table["x"]), tuple(table["y"]))
 
     @cached_property
+    def intervals(self) -> IntervalTable | None:
+        """None of a model that tells no interval."""
+        table = self.manifest.get("interval")
+        if table is None:
+            return None
+        return IntervalTable(tuple(table["at"]), tuple(table["low"]), tuple(table["high"]), table["level"])
+
+    @cached_property
     def session(self) -> Any:
         return onnx_session((self.path / "model.onnx").read_bytes())
 
@@ -121,21 +130,20 @@ def make_manifest(trained: Trained, version: str, split: Split) -> dict[str, Any
 
     A score is read against people, each once, all asked about the reference campaign: percentiles over the sends
     themselves would call most people hot whenever the campaign asked about is better than the usual one. `ranges` are
-    those of the rows learnt from: beyond them the model guesses.
+    those of the rows learnt from: beyond them the model guesses. Without `interval` the model tells none.
     """
     people = split.newest_per_contact()
     campaign = reference_campaign(people)
     asked = people.asked_about(campaign)
     quantiles = np.quantile(trained.probability(asked.matrix()), np.linspace(0, 1, 101))
-    learnt = np.vstack([split.fit.matrix(), split.calibrate.matrix()])
-    return {
+    manifest = {
         "schema_version": SCHEMA_VERSION,
         "tenant_id": trained.tenant_id,
         "model": trained.model,
         "version": version,
         "feature_service": trained.feature_service,
         "inputs": [given.to_json() for given in trained.inputs],
-        "ranges": ranges(trained.inputs, learnt),
+        "ranges": ranges(trained.inputs, split.learn.matrix()),
         "calibration": trained.calibration.to_json(),
         "reference_quantiles": [float(value) for value in quantiles],
         "tiers": model_named(trained.model).tiers,
@@ -143,6 +151,7 @@ def make_manifest(trained: Trained, version: str, split: Split) -> dict[str, Any
         "base_rate": trained.base_rate,
         "trained_at": trained.trained_at.isoformat(),
     }
+    return manifest if trained.intervals is None else manifest | {"interval": trained.intervals.to_json()}
 
 
 def ranges(inputs: Sequence[InputColumn], matrix: npt.NDArray[np.float32]) -> dict[str, list[float]]:

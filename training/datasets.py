@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,14 +122,19 @@ def content_digest(frame: pl.DataFrame, inputs: Sequence[InputColumn]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint parts: `fit` and the later `calibrate` to learn from, `test` to be judged by. `digest` names what is
-    learnt from."""
+    """Disjoint parts: `fit` and the later `calibrate` to learn from (together `learn`), `test` to be judged by.
+    `digest` names what is learnt from."""
 
     fit: Dataset
     calibrate: Dataset
     test: Dataset
     kind: str
     digest: str
+
+    @cached_property
+    def learn(self) -> Dataset:
+        """Everything learnt from, oldest first."""
+        return replace(self.fit, frame=pl.concat([self.fit.frame, self.calibrate.frame]), digest=self.digest)
 
     def newest_per_contact(self) -> Dataset:
         """Everybody once, as last seen in any part: the people a score is read against. Labels play no role in that."""

@@ -49,9 +49,22 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Intervals beside the truth: the share of rows whose own probability lies inside (`level` was promised), and how
+    wide they are on average."""
+
+    share: float
+    width: float
+    level: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Figures of a model on the test part of a split, intervals by bootstrap over rows (95 %). `best_possible_auc` is
-    known for simulated people only, `profit` where the tenant has stated its costs."""
+    """Figures of a model on the test part of a split, intervals by bootstrap over rows (95 %).
+
+    Known for simulated people only: `best_possible_auc`, what somebody who knew everything that can be known of each
+    person would reach; `hidden_state_auc`, the same knowing who has silently left too; `coverage` of the contacts'
+    intervals. `profit` where the tenant has stated its costs."""
 
     model: str
     split: str
@@ -66,6 +79,8 @@ class Evaluation:
     rule_auc: float
     gain_over_rule: Interval
     best_possible_auc: float | None
+    hidden_state_auc: float | None
+    coverage: Coverage | None
     deciles: list[Decile]
     segments: list[Segment]
     profit: Profit | None
@@ -98,6 +113,11 @@ class Evaluation:
         if self.best_possible_auc is not None:
             named["best_possible_auc"] = self.best_possible_auc
             named["auc_share_of_best"] = (self.auc.value - 0.5) / (self.best_possible_auc - 0.5)
+        if self.hidden_state_auc is not None:
+            named["hidden_state_auc"] = self.hidden_state_auc
+        if self.coverage is not None:
+            named["interval_coverage"] = self.coverage.share
+            named["interval_width"] = self.coverage.width
         for segment in self.segments:
             if not np.isnan(segment.auc.value):
                 named[f"auc_{segment.name}"] = segment.auc.value
@@ -112,14 +132,15 @@ def evaluate(
 ) -> Evaluation:
     """The model on `split.test`.
 
-    `truth` (simulated people only) holds the probability each outcome was drawn with, in a column `probability`, keyed
-    by any of message_id, provider_id, campaign_id, contact_id, event_timestamp that the test rows have too. A perfect
-    model of the same rows would reach `best_possible_auc`.
+    `truth` (simulated people only) holds the probability each outcome was drawn with, in a column `probability`, and in
+    `observable` what of it could be known without seeing who has silently left (if it is not there: all of it). It is
+    keyed by any of message_id, provider_id, campaign_id, contact_id, event_timestamp that the test rows have too.
     """
     test = split.test
     labels = test.labels()
     probabilities = trained.probability(test.matrix())
     rule = model_named(trained.model).score_by_rule(test.frame)
+    own, observable = (None, None) if truth is None else true_probabilities(test, truth)
     rate = float(labels.mean())
     return Evaluation(
         model=trained.model,
@@ -134,7 +155,9 @@ def evaluate(
         base_rate_brier=metrics.brier(labels, np.full(len(labels), trained.base_rate)),
         rule_auc=metrics.auc(labels, rule),
         gain_over_rule=metrics.auc_gain_interval(labels, probabilities, rule, seed),
-        best_possible_auc=None if truth is None else best_possible_auc(test, truth),
+        best_possible_auc=_auc_of_truth(labels, observable),
+        hidden_state_auc=_auc_of_truth(labels, own),
+        coverage=_coverage(trained, probabilities, own),
         deciles=metrics.deciles(labels, probabilities),
         segments=_segments(test, labels, probabilities, seed),
         profit=None if costs is None else _profit(costs, labels, probabilities, seed),
@@ -169,18 +192,41 @@ def _profit(costs: Costs, labels: npt.NDArray[np.int8], probabilities: npt.NDArr
     return Profit(metrics.interval(earned, labels, probabilities, seed), everyone, costs)
 
 
-def best_possible_auc(test: Dataset, truth: pl.DataFrame) -> float | None:
-    """AUC of the probabilities the outcomes were drawn with, over the same rows; None when fewer than 95% are known.
-
-    Raises ValueError when `truth` shares no key with the rows.
-    """
+def true_probabilities(
+    test: Dataset, truth: pl.DataFrame
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """`probability` and `observable` of `truth` by row of `test`, NaN where it has none; both None when fewer than 95%
+    of the rows are known. Raises ValueError when `truth` shares no key with the rows."""
     keys = [key for key in TRUTH_KEYS if key in truth.columns and key in test.frame.columns]
     if not keys:
         raise ValueError(f"truth has none of the keys {TRUTH_KEYS}")
-    known = test.frame.join(
-        truth.select(*keys, "probability").unique(subset=keys), on=keys, how="left", maintain_order="left"
-    )["probability"]
-    rows = known.is_not_null().to_numpy()
-    if rows.mean() < 0.95:
+    if "observable" not in truth.columns:
+        truth = truth.with_columns(pl.col("probability").alias("observable"))
+    known = test.frame.select(keys).join(
+        truth.select(*keys, "probability", "observable").unique(subset=keys),
+        on=keys,
+        how="left",
+        maintain_order="left",
+    )
+    if known["probability"].null_count() > 0.05 * known.height:
+        return None, None
+    own, observable = (known[name].cast(pl.Float64).fill_null(float("nan")) for name in ("probability", "observable"))
+    return own.to_numpy(), observable.to_numpy()
+
+
+def _auc_of_truth(labels: npt.NDArray[np.int8], known: npt.NDArray[np.float64] | None) -> float | None:
+    if known is None:
         return None
-    return metrics.auc(test.labels()[rows], known.drop_nulls().to_numpy())
+    rows = np.isfinite(known)
+    return metrics.auc(labels[rows], known[rows])
+
+
+def _coverage(
+    trained: Trained, probabilities: npt.NDArray[np.float64], own: npt.NDArray[np.float64] | None
+) -> Coverage | None:
+    if own is None or trained.intervals is None:
+        return None
+    rows = np.isfinite(own)
+    low, high = trained.intervals.apply(probabilities[rows])
+    inside = (own[rows] >= low - 1e-9) & (own[rows] <= high + 1e-9)
+    return Coverage(float(inside.mean()), float((high - low).mean()), trained.intervals.level)

@@ -43,7 +43,8 @@ def score_contacts(
     campaign_attributes: Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
     """One row per contact of the tenant: contact_id, model, model_version, score (0-100), probability (0-1), tier,
-    reasons (JSON text), feature_snapshot_id, scored_at.
+    reasons (JSON text), feature_snapshot_id, digest (of the bundle), interval_low, interval_high, interval_level,
+    scored_at. The interval holds the contact's own probability; null where the model tells none, and for the rule.
 
     Asked about `campaign_attributes`, or the bundle's reference campaign, sent at `now`. Without a champion the rule
     scores, `model_version` is "rule", and the reasons say that the model abstains.
@@ -107,8 +108,21 @@ def _score_part(
             "tier": pl.Series(tiers, dtype=pl.String),
             "reasons": pl.Series([json.dumps(reason) for reason in reasons], dtype=pl.String),
             "feature_snapshot_id": pl.repeat(snapshot_id(int(at.timestamp() * 1_000_000)), count, eager=True),
+            "digest": pl.repeat(bundle.digest if bundle else None, count, dtype=pl.String, eager=True),
+            **_intervals(bundle, probability),
             "scored_at": pl.repeat(at, count, dtype=pl.Datetime("us", "UTC"), eager=True),
         }
+    )
+
+
+def _intervals(bundle: Bundle | None, probability: Floats) -> dict[str, pl.Series]:
+    table = bundle.intervals if bundle else None
+    names = ("interval_low", "interval_high", "interval_level")
+    if table is None:
+        return {name: pl.repeat(None, len(probability), dtype=pl.Float64, eager=True) for name in names}
+    low, high = table.apply(np.clip(probability, 0.0, 1.0))
+    return dict(
+        zip(names, (pl.Series(low), pl.Series(high), pl.repeat(table.level, len(low), eager=True)), strict=True)
     )
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from training.datasets import Dataset, content_digest
 from training.models import model_named
+from training.models.sends import with_later_outcome
 
 Floats = npt.NDArray[np.float64]
 MODEL_INPUTS: dict[str, dict[str, Any]] = {
@@ -30,11 +31,12 @@ TENANT_ID = "00000000-0000-4000-8000-000000000001"
 
 
 def synthetic_dataset(
-    model: str, contacts: int, rows_per_contact: int, *, seed: int, start: datetime
+    model: str, contacts: int, rows_per_contact: int, *, seed: int, start: datetime, hidden: float = 0.0
 ) -> tuple[Dataset, pl.DataFrame]:
     """A dataset and its truth: message_id and the `probability` each label was drawn with.
 
-    Contacts are asked about once a week from `start` on; labels settle a week later.
+    Contacts are asked about once a week from `start` on; labels settle a week later. `hidden` is the deviation, in
+    logits, of what tells contacts apart and no column shows.
     """
     from feature_store.feature_services import FEATURE_SERVICES
     from feature_store.transforms import fit_inputs
@@ -49,7 +51,10 @@ def synthetic_dataset(
     campaign = rng.integers(0, len(CAMPAIGNS), rows)
     numbers = {name: values[contact] for name, values in people.items()}
     at = [start + timedelta(weeks=int(w), hours=int(h)) for w, h in zip(week, hour, strict=True)]
-    probability = _probability(model, numbers, campaign, hour)
+    logits = _logits(model, numbers, campaign, hour)
+    if hidden:
+        logits += hidden * rng.standard_normal(contacts)[contact]
+    probability = 1 / (1 + np.exp(-logits))
     utc = pl.Datetime("us", "UTC")
     moment = pl.Series("event_timestamp", at, dtype=utc)
     stored = {name for _, names in service.views() for name in names}
@@ -78,7 +83,7 @@ def synthetic_dataset(
             )
         else:
             columns[name] = numbers.get(name, rng.poisson(2.0, rows).astype(np.float64))
-    frame = pl.DataFrame(columns).sort("event_timestamp", "message_id")
+    frame = with_later_outcome(pl.DataFrame(columns).sort("event_timestamp", "message_id"))
     truth = pl.DataFrame({"message_id": columns["message_id"], "probability": probability})
     inputs = fit_inputs(frame, service, MODEL_INPUTS)
     digest = content_digest(frame, inputs)
@@ -107,7 +112,7 @@ def _people(contacts: int, rng: np.random.Generator) -> dict[str, Floats]:
     }
 
 
-def _probability(
+def _logits(
     model: str, people: dict[str, Floats], campaign: npt.NDArray[np.int64], hour: npt.NDArray[np.int64]
 ) -> Floats:
     rate = np.nan_to_num(people["read_rate_90d"], nan=0.5) - 0.5
@@ -120,4 +125,4 @@ def _probability(
     else:
         at_their_hour = hour // 6 == people["preferred"]
         signal = 4.0 * rate + np.where(campaign == 1, -1.0, 0.4) + np.where(at_their_hour, 1.2, -0.4)
-    return np.asarray(1 / (1 + np.exp(-signal)))
+    return np.asarray(signal)

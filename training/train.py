@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from training.calibration import CalibrationTable, fit_calibration
-from training.datasets import Split, require_labels
+from training.datasets import Dataset, Split, require_labels
+from training.intervals import IntervalTable, fit_intervals
 from training.models import model_named
-from training.models.definition import Params
+from training.models.definition import ModelDefinition, Params
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn
@@ -26,7 +28,7 @@ THREADS = 2
 @dataclass(frozen=True)
 class Trained:
     """A fitted model with everything needed to judge and to publish it. `dataset_digest` names the rows it came
-    from."""
+    from; `intervals` is None where too few contacts have two outcomes to learn them from."""
 
     model: str
     tenant_id: str
@@ -34,6 +36,7 @@ class Trained:
     inputs: Sequence[InputColumn]
     feature_service: str
     calibration: CalibrationTable
+    intervals: IntervalTable | None
     base_rate: float
     params: Params
     seed: int
@@ -70,10 +73,12 @@ def train(
     threads: int = THREADS,
     min_labels_per_class: int = 50,
 ) -> Trained:
-    """The split's model: fitted on its `fit` part, calibrated on the later `calibrate` part, then fitted again on both.
+    """The split's model, fitted on all it may learn from.
 
-    So what speaks knows the newest rows, and its calibration comes from rows it had not seen. `test` is not looked at.
-    `params` override the model's own, name by name. Raises TooFewLabels when the part to fit is too thin.
+    Calibration and intervals come from the same rows, each scored by a fit on the other half of the contacts: they are
+    strangers to it, but their campaigns are not. A calibration on the latest campaigns alone would take what is odd
+    about these few for what is odd about the model. `test` is not looked at. `params` override the model's own, name by
+    name. Raises TooFewLabels when the part to fit is too thin.
     """
     started = time.perf_counter()
     chosen = model_named(split.fit.model)
@@ -83,13 +88,10 @@ def train(
     require_labels(chosen.name, positives, len(labels) - positives, min_labels_per_class // 2)
     merged = dict(chosen.params) | dict(params or {})
     with one_native_thread():
-        earlier = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
-        matrix = split.fit.matrix()
-        earlier.fit(matrix, labels)
-        later, later_labels = split.calibrate.matrix(), split.calibrate.labels()
-        raw = np.asarray(earlier.predict_proba(later)[:, 1], dtype=np.float64)
-        calibration = fit_calibration(later_labels, raw)
-        matrix, labels = np.vstack([matrix, later]), np.concatenate([labels, later_labels])
+        matrix, labels = split.learn.matrix(), split.learn.labels()
+        raw = _scored_by_strangers(chosen, merged, split.learn, matrix, seed, threads)
+        calibration = fit_calibration(labels, raw)
+        intervals = fit_intervals(calibration.apply(raw), labels, later_labels(split.learn))
         estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
         estimator.fit(matrix, labels)
     return Trained(
@@ -99,6 +101,7 @@ def train(
         inputs=split.fit.inputs,
         feature_service=split.fit.feature_service,
         calibration=calibration,
+        intervals=intervals,
         base_rate=float(labels.mean()),
         params=merged,
         seed=seed,
@@ -107,3 +110,34 @@ def train(
         trained_at=now,
         seconds=time.perf_counter() - started,
     )
+
+
+def _scored_by_strangers(
+    chosen: ModelDefinition, params: Params, learn: Dataset, matrix: npt.NDArray[np.float32], seed: int, threads: int
+) -> npt.NDArray[np.float64]:
+    """Probabilities before calibration, (n,), of each half of the contacts by a fit on the other."""
+    labels, half = learn.labels(), halves(learn.frame)
+    raw = np.empty(len(labels))
+    for side in (half, ~half):
+        estimator = chosen.build_pipeline(params, learn.inputs, seed, threads)
+        estimator.fit(matrix[~side], labels[~side])
+        raw[side] = estimator.predict_proba(matrix[side])[:, 1]
+    return raw
+
+
+def halves(frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which half each row's contact is in, (n,): every other one by the count of its positive rows, so that both halves
+    have some, and where two have as many by a hash."""
+    contacts = frame.group_by("contact_id").agg(pl.col("label").sum())
+    ranked = contacts.sort("label", pl.col("contact_id").hash(seed=0)).select("contact_id").with_row_index("rank")
+    rank = frame.select("contact_id").join(ranked, on="contact_id", how="left", maintain_order="left")["rank"]
+    return np.asarray((rank % 2 == 0).to_numpy(), dtype=np.bool_)
+
+
+def later_labels(learn: Dataset) -> npt.NDArray[np.float64]:
+    """Second outcomes, (n,), NaN where there is none or it was open when the newest label learnt from settled."""
+    if "later_label" not in learn.frame.columns:
+        return np.full(learn.frame.height, np.nan)
+    settled = pl.col("later_known_at") <= pl.col("label_known_at").max()
+    later = learn.frame.select(pl.when(settled).then(pl.col("later_label").cast(pl.Float64)).alias("later"))["later"]
+    return np.asarray(later.fill_null(float("nan")).to_numpy(), dtype=np.float64)

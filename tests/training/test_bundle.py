@@ -89,6 +89,7 @@ class TestWriteBundle:
             "reference_campaign",
             "base_rate",
             "trained_at",
+            "interval",
         }
         assert len(manifest["reference_quantiles"]) == 101
         assert manifest["reference_quantiles"] == sorted(manifest["reference_quantiles"])

@@ -128,6 +128,14 @@ class TestChurnSpine:
         assert labels["stays"] == [(28, 0), (35, 0), (42, 0), (49, 0), (56, 0)]
         assert labels["leaves"] == [(28, 1), (35, 1), (42, 1)]  # silent since day 20: not active on day 49
         assert (found["label_known_at"] <= now).all()
+        # The second outcome is that of the next 28 days, known for the first date alone.
+        assert found.filter(pl.col("later_label").is_not_null())["event_timestamp"].unique().to_list() == [
+            datetime(2026, 1, 29, tzinfo=UTC)
+        ]
+        assert dict(found.drop_nulls("later_label").select("contact_id", "later_label").iter_rows()) == {
+            "stays": 0,
+            "leaves": 1,
+        }
 
     def test_a_tenant_may_set_longer_windows(self, warehouse: DuckDBWarehouse) -> None:
         for contact, days in (("stays", (0, 130)), ("late", (5, 175)), ("gone", (39, 41))):

@@ -10,7 +10,7 @@ import pytest
 from tests.training.conftest import START
 from training.datasets import Split, split_by_time
 from training.errors import TooFewLabels, UnknownModel
-from training.evaluate import best_possible_auc, evaluate
+from training.evaluate import evaluate, true_probabilities
 from training.models import MODEL_NAMES, model_named
 from training.synthetic import synthetic_dataset
 from training.train import train
@@ -82,8 +82,8 @@ class TestBestPossibleAuc:
     def test_needs_a_shared_key(self, split_of) -> None:
         _, truth = synthetic_dataset("engagement", 10, 2, seed=1, start=START)
         with pytest.raises(ValueError, match="none of the keys"):
-            best_possible_auc(split_of("engagement").test, truth.rename({"message_id": "elsewhere"}))
+            true_probabilities(split_of("engagement").test, truth.rename({"message_id": "elsewhere"}))
 
     def test_is_not_claimed_for_rows_whose_truth_is_unknown(self, split_of) -> None:
         _, truth = synthetic_dataset("engagement", 10, 2, seed=1, start=START)
-        assert best_possible_auc(split_of("engagement").test, truth) is None
+        assert true_probabilities(split_of("engagement").test, truth) == (None, None)

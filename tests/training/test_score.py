@@ -26,6 +26,10 @@ COLUMNS = [
     "tier",
     "reasons",
     "feature_snapshot_id",
+    "digest",
+    "interval_low",
+    "interval_high",
+    "interval_level",
     "scored_at",
 ]
 

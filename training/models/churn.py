@@ -42,7 +42,8 @@ class Windows:
         return cls(**given)
 
 
-# One row per contact and weekly date with a sign in the active days before; the label looks at the horizon from it on.
+# One row per contact and weekly date with a sign in the active days before; the label looks at the horizon from it on,
+# the later label at the horizon after that.
 # Dates are counted back from the last one whose horizon is over, so that no half-known week takes part.
 CONTACT_WEEKS = """
 with spine_dates as (
@@ -57,11 +58,13 @@ select
     signs.tenant_id,
     signs.contact_id,
     spine_dates.spine_date,
-    min(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) as label
+    min(case when signs.activity_date between spine_dates.spine_date and spine_dates.spine_date + {horizon} - 1
+        then 0 else 1 end) as label,
+    min(case when signs.activity_date >= spine_dates.spine_date + {horizon} then 0 else 1 end) as later_label
 from spine_dates
 inner join signs
     on signs.activity_date >= spine_dates.spine_date - {active}
-    and signs.activity_date < spine_dates.spine_date + {horizon}
+    and signs.activity_date < spine_dates.spine_date + 2 * {horizon}
 group by signs.tenant_id, signs.contact_id, spine_dates.spine_date
 having max(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) = 1
 order by spine_dates.spine_date, signs.contact_id
@@ -87,12 +90,15 @@ def build_spine(
         CONTACT_WEEKS.format(dates=listed, active=windows.active_days, horizon=windows.horizon_days), [tenant_id, share]
     )
     at = pl.col("spine_date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    later_known_at = at + timedelta(days=2 * windows.horizon_days)
     frame = rows.select(
         "tenant_id",
         "contact_id",
         at.alias("event_timestamp"),
         (at + timedelta(days=windows.horizon_days)).alias("label_known_at"),
         pl.col("label").cast(pl.Int8),
+        pl.when(later_known_at <= now).then(pl.col("later_label").cast(pl.Int8)).alias("later_label"),
+        pl.when(later_known_at <= now).then(later_known_at).alias("later_known_at"),
     )
     return Spine(frame, {})
 
@@ -118,6 +124,8 @@ def _no_rows() -> pl.DataFrame:
             "event_timestamp": utc,
             "label_known_at": utc,
             "label": pl.Int8,
+            "later_label": pl.Int8,
+            "later_known_at": utc,
         }
     )
 

@@ -24,6 +24,9 @@ class Spine:
 
     `frame`: one row per unit with tenant_id, contact_id, event_timestamp (UTC, when the score would have been used),
     label (0/1) and label_known_at (UTC, when the outcome was settled), ordered by time; model columns may follow.
+    later_label and later_known_at are those of a second, comparable outcome of the same contact, unknown at
+    event_timestamp too, and null where there is none: two outcomes after one look tell how far people of one score
+    differ (training.intervals).
     `excluded`: rows left out, by the stated rule that left them out.
     """
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from training.models.definition import ModelDefinition, Params, Spine, column, recency
-from training.models.sends import matured_sends
+from training.models.sends import matured_sends, with_later_outcome
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn
@@ -21,7 +21,7 @@ CROSSED_FIELDS = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_h
 
 
 def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int) -> Spine:
-    return Spine(matured_sends(warehouse, tenant_id, now, max_rows, "read_at"), {})
+    return Spine(with_later_outcome(matured_sends(warehouse, tenant_id, now, max_rows, "read_at")), {})
 
 
 def build_pipeline(params: Params, inputs: Sequence[InputColumn], seed: int, threads: int) -> Any:
@@ -65,7 +65,7 @@ MODEL = ModelDefinition(
     unit="one campaign message sent to one contact, at the moment it was sent",
     label="the message was read before its campaign's attribution window closed",
     positive="read",
-    params={"segments": 8, "C": 0.01, "tol": 5e-4, "max_iter": 150},
+    params={"segments": 8, "C": 0.001, "tol": 5e-4, "max_iter": 150},
     tiers={"likely": 60.0, "possible": 30.0, "unlikely": 0.0},
     scale="probability",
     build_spine=build_spine,

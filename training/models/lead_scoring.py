@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from training.models.definition import ModelDefinition, Params, Spine, column, recency
-from training.models.sends import matured_sends
+from training.models.sends import matured_sends, with_later_outcome
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn
@@ -25,7 +25,7 @@ EXPECTED_CONVERSIONS = 7.0
 def build_spine(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows: int) -> Spine:
     sends = matured_sends(warehouse, tenant_id, now, max_rows, "converted_at")
     kept = without_campaigns_that_cannot_convert(sends)
-    return Spine(kept, {"campaign cannot convert": sends.height - kept.height})
+    return Spine(with_later_outcome(kept), {"campaign cannot convert": sends.height - kept.height})
 
 
 def without_campaigns_that_cannot_convert(sends: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,6 +10,9 @@ import polars as pl
 if TYPE_CHECKING:
     from feature_store.warehouse import Warehouse
 
+# The second outcome is that of the contact's next send at least this much later: a read makes the next read likelier
+# for ten days or so, and such echoes would pass for a lasting difference between people.
+LATER = timedelta(days=20)
 # Whole people are sampled, never single rows: history of a contact stays together, and the sample is the same each run.
 SENDS = """
 select
@@ -43,6 +46,21 @@ def matured_sends(warehouse: Warehouse, tenant_id: str, now: datetime, max_rows:
     return warehouse.query(
         SENDS.format(happened_at=f"send.{happened_at}"), [tenant_id, now, people_share(total, max_rows)]
     )
+
+
+def with_later_outcome(sends: pl.DataFrame) -> pl.DataFrame:
+    """The sends, oldest first, with later_label and later_known_at: of the same contact's next send LATER or more
+    after each."""
+    later = sends.select(
+        "contact_id",
+        pl.col("event_timestamp").alias("looked_at"),
+        pl.col("label").alias("later_label"),
+        pl.col("label_known_at").alias("later_known_at"),
+    )
+    looked = sends.with_columns((pl.col("event_timestamp") + LATER).alias("looked_at"))
+    # Both sides are in time order; within a contact polars cannot see that.
+    joined = looked.join_asof(later, on="looked_at", by="contact_id", strategy="forward", check_sortedness=False)
+    return joined.drop("looked_at")
 
 
 def people_share(total: int, max_rows: int) -> str:
