@@ -116,9 +116,11 @@ def _model_inputs(database: Database, tenant_id: uuid.UUID, mapping: MappingFile
     found = False
     for entity, name in declared.items():
         for attribute, kind in mapping.model.tables[name].attributes.items() if name in mapping.model.tables else ():
-            held = inputs.setdefault(entity, {}).setdefault(attribute, kind)
+            # A model takes true and false as the two words of a category.
+            typed = "category" if kind == "boolean" else kind
+            held = inputs.setdefault(entity, {}).setdefault(attribute, typed)
             found = True
-            if held != kind:
+            if held != typed:
                 reason = f"is declared {kind} here and {held} in the tenant's model_inputs; they must agree"
                 raise mapping.error(("tables", name, "attributes", attribute), reason)
     return inputs if found else None

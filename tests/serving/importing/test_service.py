@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from feature_store.model_inputs import check_model_inputs
 from serving.consent.suppression import phone_hmac
 from serving.importing.service import ImportRefused, ImportRunning, RejectedRows
 
@@ -100,6 +101,16 @@ class TestImportHistory:
             "campaign": {"reward": "number"},
         }
         assert rows("SELECT state, finished_at FROM import_runs WHERE tenant_id = %(tenant)s") == [("completed", NOW)]
+
+    def test_true_and_false_reach_the_models_as_a_category(self, history, run, rows):
+        history.change("mapping.yaml", "city: category}", "city: category, grown: boolean}")
+        history.change("mapping.yaml", "age, city FROM", "age, city, age::INTEGER > 40 AS grown FROM")
+        run()
+        run()
+        inputs = rows("SELECT settings->'model_inputs' FROM tenants WHERE id = %(tenant)s")[0][0]
+        assert check_model_inputs(inputs)["contact"] == {"age": "number", "city": "category", "grown": "category"}
+        facts = rows("SELECT custom_data->'grown' FROM contacts WHERE tenant_id = %(tenant)s ORDER BY name")
+        assert facts == [(False,), (None,), (True,)]
 
     def test_the_same_history_again_changes_nothing(self, database, tenant, run, rows):
         run()
