@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
 
-import httpx
-import psutil
 import psycopg
 import pytest
 from fastapi.testclient import TestClient
@@ -22,16 +16,6 @@ from serving.auth.tokens import api_key_hash, new_api_key
 pytestmark = pytest.mark.slow
 ROUTE = "/api/v1/ml/training"
 OVER = ("succeeded", "failed", "stopped")
-INSTANCE = """
-telemetry: {enabled: false}
-run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +25,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dagster_url(tmp_path_factory, folder):
+def dagster_url(tmp_path_factory, folder, webserver):
+    location = ["-f", str(Path(__file__).with_name("code_location.py"))]
     home = tmp_path_factory.mktemp("dagster")
-    (home / "dagster.yaml").write_text(INSTANCE)
-    port = free_port()
-    location = Path(__file__).with_name("code_location.py")
-    environment = os.environ | {"DAGSTER_HOME": str(home), "LEARNING_TEST_FOLDER": str(folder)}
-    command = [sys.executable, "-m", "dagster_webserver", "-f", str(location), "-h", "127.0.0.1", "-p", str(port)]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 120
-        while True:
-            going_on = server.poll() is None and time.monotonic() < until
-            assert going_on, (home / "log").read_text()[-3000:]
-            try:
-                if httpx.get(f"{url}/server_info", trust_env=False).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.2)
+    with webserver(home, location, {"LEARNING_TEST_FOLDER": str(folder)}, home) as url:
         yield url
-    finally:
-        family = psutil.Process(server.pid).children(recursive=True)
-        server.terminate()
-        server.wait(30)
-        for process in psutil.wait_procs(family, 5)[1]:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +200,8 @@ class TestTenants:
 
 class TestDagsterAway:
     def test_every_route_says_that_training_cannot_be_reached(self, settings, headers):
-        told = settings.model_copy(update={"dagster_url": f"http://127.0.0.1:{free_port()}"})
+        # Nobody listens on the first port.
+        told = settings.model_copy(update={"dagster_url": "http://127.0.0.1:1"})
         with TestClient(create_app(told), raise_server_exceptions=False) as api:
             for method, route in (
                 ("POST", "start"), ("POST", "train-all"), ("POST", "stop"), ("GET", "status"), ("GET", "history"),
