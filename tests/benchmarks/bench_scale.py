@@ -145,7 +145,8 @@ def figures(sizes: list[Size]) -> list[Figure]:
         first = sum(cost.seconds for cost in size.first.values())
         day = sum(cost.seconds for cost in size.day.values())
         made.append(figure(f"{millions:g}M, one more day beside the first load", day, "s", first, at_most=0.1))
-        smallest = sum(cost.seconds for cost in sizes[0].first.values()) / sizes[0].messages
+        least = min(sizes, key=lambda one: one.messages)
+        smallest = sum(cost.seconds for cost in least.first.values()) / least.messages
         a_million = figure(
             f"{millions:g}M, first load, a million messages", first / millions, "s", smallest * 1e6, at_most=LINEAR
         )
