@@ -33,7 +33,8 @@ def product(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         "mlflow: python -m http.server ${MLFLOW_PORT} --bind 127.0.0.1\n"
     )
     monkeypatch.setattr(processes, "PROCFILE", tmp_path / "Procfile")
-    monkeypatch.setattr(processes, "HEALTH", {"mlflow": (5050, "/")})
+    # Not the port of a demo that another worker may be starting.
+    monkeypatch.setattr(processes, "HEALTH", {"mlflow": (15050, "/")})
     monkeypatch.setattr(processes, "CHILDREN_SECONDS", 0.5)
     monkeypatch.setenv("DATABASE_URL", EmbeddedPostgres(home).url("postgres", "postgres_admin", "postgres"))
     monkeypatch.setenv("REDIS_URL", EmbeddedRedis(home).url())
