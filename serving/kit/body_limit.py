@@ -22,10 +22,23 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
+        declared = None
+        for name, value in scope["headers"]:
+            if name == b"transfer-encoding":
+                declared = None
+                break
+            if name == b"content-length" and declared is None:
+                declared = value
+        if declared is None:
+            await self._counted(scope, receive, send)
+        elif declared.isdigit() and int(declared) <= self._max_bytes:
+            # The server reads no more of a body than was declared.
+            await self._app(scope, receive, send)
+        else:
             await self._refusal(Request(scope))(scope, receive, send)
-            return
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A body of a length nobody told."""
         left = self._max_bytes
         started = refused = False
 

@@ -81,7 +81,7 @@ def _route(scope: Scope) -> str | None:
     # The template of the route and never the path itself, which may hold a phone number. A route knows its path within
     # its router only: what the path has more, in front, is the routers' prefixes.
     template: str | None = getattr(scope.get("route"), "path", None)
-    if template is None:
-        return None
+    if template is None or template == scope["path"]:
+        return template
     parts = scope["path"].split("/")
     return "/".join(parts[: len(parts) - template.count("/")]) + template
