@@ -171,13 +171,20 @@ def remember(state: PersonState, send: Send, response: Response) -> None:
         state.opted_out_at = min(state.opted_out_at, response.stop_at)
 
 
-def read_after(person_p_read: float, seconds_since_send: float) -> float:
-    """The chance that an unread send is read later than now, `seconds_since_send` after it went out."""
+def read_by(seconds_since_send: float) -> float:
+    """The share of reads that come within `seconds_since_send`; delivery, being a matter of seconds, is left out."""
     median, sigma, cap = READ_DELAY
     hours = seconds_since_send / HOUR
     if hours >= cap:
+        return 1.0
+    return 0.5 * math.erfc(-math.log(max(hours, 1e-9) / median) / (sigma * math.sqrt(2)))
+
+
+def read_after(person_p_read: float, seconds_since_send: float) -> float:
+    """The chance that an unread send is read later than now, `seconds_since_send` after it went out."""
+    done = read_by(seconds_since_send)
+    if done >= 1.0:
         return 0.0
-    done = 0.5 * math.erfc(-math.log(max(hours, 1e-9) / median) / (sigma * math.sqrt(2)))
     return person_p_read * (1 - done) / (1 - person_p_read * done)
 
 

@@ -1,5 +1,6 @@
 """The routes: the Cloud API's own, and /simulator/* for whoever runs the experiment."""
 
+import asyncio
 import hmac
 import json
 import time
@@ -16,7 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.simulator.engine import HistoryExists, Refused, Simulator
-from gateway.simulator.history import Attributes, HistoryRequest
+from gateway.simulator.history import Attributes, HistoryRequest, TrueSend
+from gateway.simulator.observer import Observer
 from gateway.simulator.people import Person
 from gateway.simulator.settings import SimulatorSettings
 from gateway.simulator.truth import ContactTruth
@@ -203,17 +205,23 @@ async def get_people(request: Request) -> Response:
 async def get_true_sends(request: Request) -> Response:
     simulator = _simulator(request)
     await simulator.ready.wait()
-    rows = (
-        {
+    observer = None if simulator.history is None else await asyncio.to_thread(_observer, simulator)
+    of_history = set() if simulator.history is None else {send.provider_id for send in simulator.history.sends}
+
+    def row(send: TrueSend) -> dict[str, Any]:
+        # Only a history is complete enough to tell what a silence means.
+        known = observer.send(send) if observer is not None and send.provider_id in of_history else (None, None)
+        return {
             "provider_id": send.provider_id,
             "phone": "+" + simulator.people[send.person].wa_id,
             "sent_at": _iso(send.sent_at),
             "p_read": send.p_read,
             "p_order": send.p_order,
+            "p_read_observed": known[0],
+            "p_order_observed": known[1],
         }
-        for send in list(simulator.true_sends())
-    )
-    return _json_lines(rows)
+
+    return _json_lines(row(send) for send in list(simulator.true_sends()))
 
 
 async def get_true_contacts(request: Request) -> Response:
@@ -227,7 +235,22 @@ async def get_true_contacts(request: Request) -> Response:
     except (KeyError, ValueError):
         return JSONResponse({"error": "at must be ISO 8601 moments with a zone, separated by commas"}, 422)
     truth = ContactTruth(simulator.people, simulator.history, max(moments))
-    return _json_lines({**row, "at": _iso(moment)} for moment in moments for row in truth.at(moment))
+    observer = await asyncio.to_thread(_observer, simulator)
+    return _json_lines(
+        {
+            **row,
+            "p_inactive_28d_observed": seen["p_inactive_28d"],
+            "p_order_7d_observed": seen["p_order_7d"],
+            "at": _iso(moment),
+        }
+        for moment in moments
+        for row, seen in zip(truth.at(moment), observer.contacts(truth, moment), strict=True)
+    )
+
+
+def _observer(simulator: Simulator) -> Observer:
+    assert simulator.history is not None  # noqa: S101
+    return Observer(simulator.people, simulator.history)
 
 
 def _moment(text: str) -> float:

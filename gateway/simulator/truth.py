@@ -42,10 +42,11 @@ class ContactTruth:
         for person, state in zip(self._people, self._history.states, strict=True):
             if state.joined_at is None or state.joined_at > moment:
                 continue
-            p_inactive, p_order = self._chances(person, state, moment)
+            p_inactive, p_order = self.chances(person, state, moment)
             yield {"phone": "+" + person.wa_id, "p_inactive_28d": p_inactive, "p_order_7d": p_order}
 
-    def _chances(self, person: Person, state: PersonState, moment: float) -> tuple[float, float]:
+    def chances(self, person: Person, state: PersonState, moment: float) -> tuple[float, float]:
+        """(no sign of life in 28 days, an order in 7) of a person in this state."""
         if moment >= min(state.churned_at, state.left_at):
             return 1.0, 0.0
         p_silent = self._unread_so_far(person, moment)
