@@ -8,6 +8,7 @@ people, and what moved between the older and the newer rows learnt from, is no d
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,9 @@ FALSE_ALARM = 0.001
 MOST_USUAL = 4 * LARGE
 # More rows learnt from make no bin better.
 ENOUGH_ROWS = 20_000
+# With fewer of the older or of the newer rows it is not known how an input moves when nothing drifts.
+FEWEST_ROWS = 100
+LONGEST_WINDOW_DAYS = 90
 SCORE = "score"
 CLOCK = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_hour_share")
 
@@ -86,19 +90,24 @@ def reference(trained: Trained, split: Split) -> dict[str, Any]:
         "hour": int(np.median(learnt["event_timestamp"].dt.hour().to_numpy())),
         "weekday": int(np.median(learnt["event_timestamp"].dt.weekday().to_numpy())) - 1,
     }
-    score = _scores(test, trained.inputs, trained.probability, asked)
+    since = learnt["event_timestamp"].sort()[0]
+    whole, older, newer = (_inputs(rows, trained.inputs, since) for rows in (learnt, fit, calibrate))
+    judged = {
+        name: one
+        for name, one in whole.items()
+        if min(len(older[name].numbers), len(newer[name].numbers)) >= FEWEST_ROWS
+    }
+    score = _Values(_scores(test, trained.inputs, trained.probability, asked), test["contact_id"].n_unique())
     at = test["event_timestamp"].to_numpy()
     later = at >= np.sort(at)[len(at) // 2]
-    older, newer = _inputs(fit, trained.inputs), _inputs(calibrate, trained.inputs)
-    pairs: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
-    pairs = {name: (values, newer[name]) for name, values in older.items()} | {SCORE: (score[~later], score[later])}
+    usual = {name: _stability(older[name].numbers, newer[name].numbers) for name in judged}
+    everything = judged | {SCORE: score}
     return {
         "asked": asked,
-        "bins": {name: fit_bins(np.concatenate(pair)).to_json() for name, pair in pairs.items()},
-        "usual": {name: _stability(*pair) for name, pair in pairs.items()},
-        "people": learnt["contact_id"].n_unique(),
-        "campaigns": _campaigns(learnt),
-        "judged_people": test["contact_id"].n_unique(),
+        "since": since.isoformat(),
+        "bins": {name: fit_bins(one.numbers).to_json() for name, one in everything.items()},
+        "usual": usual | {SCORE: _stability(score.numbers[~later], score.numbers[later])},
+        "units": {name: one.units for name, one in everything.items()},
         "known_until": max(_newest(part.frame) for part in (split.fit, split.calibrate, split.test)).isoformat(),
     }
 
@@ -112,28 +121,28 @@ def drift_of(
     """
     if rows.is_empty():
         return None
-    people, campaigns = rows["contact_id"].n_unique(), _campaigns(rows)
-    found = _inputs(rows, inputs)
+    people, since = rows["contact_id"].n_unique(), datetime.fromisoformat(reference["since"])
+    found = {
+        name: one
+        for name, one in _inputs(rows, inputs, since).items()
+        if name in reference["bins"] and len(one.numbers)
+    }
     doubt = FALSE_ALARM / (len(found) + 1)
 
-    def movement(name: str, values: npt.NDArray[Any], learnt_from: int, units: int) -> Movement:
+    def movement(name: str, now: _Values) -> Movement:
         bins, usual = Bins.from_json(reference["bins"][name]), float(reference["usual"][name])
-        limit = max(LARGE, min(usual, MOST_USUAL)) + chance(len(bins.shares), learnt_from, units, doubt)
-        return Movement(name, population_stability(bins, values), limit, usual, units)
+        limit = max(LARGE, min(usual, MOST_USUAL)) + chance(
+            len(bins.shares), int(reference["units"][name]), now.units, doubt
+        )
+        return Movement(name, population_stability(bins, now.numbers), limit, usual, now.units)
 
-    by_campaign = {given.name for given in inputs if _decided_by_campaign(given)}
-    moved = [
-        movement(name, values, reference["campaigns"], campaigns)
-        if name in by_campaign
-        else movement(name, values, reference["people"], people)
-        for name, values in found.items()
-    ]
     told = _scores(rows, inputs, probability, reference["asked"])
+    moved = [movement(name, now) for name, now in found.items()]
     return Drift(
         rows=rows.height,
         people=people,
         inputs=sorted(moved, key=lambda one: one.stability - one.limit, reverse=True),
-        score=movement(SCORE, told, reference["judged_people"], people),
+        score=movement(SCORE, _Values(told, people)),
         score_shares=bin_shares(Bins.from_json(reference["bins"][SCORE]), told),
     )
 
@@ -148,12 +157,33 @@ def chance(bins: int, learnt_from: int, now: int, probability: float) -> float:
     return float(quantile * (1 / max(learnt_from, 1) + 1 / max(now, 1)))
 
 
-def _inputs(rows: pl.DataFrame, inputs: Sequence[InputColumn]) -> dict[str, npt.NDArray[np.float32]]:
-    """The values of each input that can drift, in their order."""
+@dataclass(frozen=True)
+class _Values:
+    """One number a row, and how many independent people or campaigns the rows come from."""
+
+    numbers: npt.NDArray[Any]
+    units: int
+
+
+def _inputs(rows: pl.DataFrame, inputs: Sequence[InputColumn], since: datetime) -> dict[str, _Values]:
+    """The values of each input that can drift, in their order; those of a window from when it can be full, counted from
+    `since`, the first row there was."""
     from feature_store.transforms import encode
 
     matrix = encode(rows, list(inputs))
-    return {given.name: matrix[:, position] for position, given in enumerate(inputs) if not _grows(given)}
+    age = (rows["event_timestamp"] - since).dt.total_days().to_numpy()
+    people, campaigns = rows["contact_id"], rows[_campaign_key(rows)]
+    units: dict[tuple[int, bool], int] = {}
+    found = {}
+    for position, given in enumerate(inputs):
+        if _grows(given):
+            continue
+        window, by_campaign = _window_days(given), _decided_by_campaign(given)
+        full = age >= window
+        if (window, by_campaign) not in units:
+            units[window, by_campaign] = (campaigns if by_campaign else people).filter(pl.Series(full)).n_unique()
+        found[given.name] = _Values(matrix[full, position], units[window, by_campaign])
+    return found
 
 
 def _scores(
@@ -186,15 +216,26 @@ def _newest(rows: pl.DataFrame) -> datetime:
 
 
 def _decided_by_campaign(given: InputColumn) -> bool:
-    return given.source == "campaign_attribute" or given.field in CLOCK
+    """Whether it tells what the business sent, and when, rather than what people did."""
+    sent = given.field.startswith(("sent_", "delivered_", "campaign_sent_"))
+    return given.source == "campaign_attribute" or sent or given.field in CLOCK
 
 
 def _grows(given: InputColumn) -> bool:
-    """Whether it grows by the passing of time alone: everybody has known us for a day more each day."""
-    return given.field == "tenure_days" or given.field.endswith("_total")
+    """Whether it grows by the passing of time alone: everybody has known us for a day more each day, and whoever left
+    has been silent for a day more. What is counted in windows tells of those too."""
+    return given.field == "tenure_days" or given.field.startswith("days_since_") or given.field.endswith("_total")
 
 
-def _campaigns(rows: pl.DataFrame) -> int:
-    """How many decisions about when and what to send the rows come from."""
-    column = "campaign_id" if "campaign_id" in rows.columns else "event_timestamp"
-    return rows[column].n_unique()
+def _window_days(given: InputColumn) -> int:
+    """How far it looks back; what looks back for ever is as good as full after the longest window. 0 for what looks at
+    no history."""
+    if given.source.endswith("_attribute") or given.field in CLOCK[:3]:
+        return 0
+    found = re.search(r"_(\d+)d$", given.field)
+    return int(found[1]) if found else LONGEST_WINDOW_DAYS
+
+
+def _campaign_key(rows: pl.DataFrame) -> str:
+    """What tells apart the decisions about when and what to send."""
+    return "campaign_id" if "campaign_id" in rows.columns else "event_timestamp"

@@ -49,11 +49,17 @@ class TestDriftOf:
 
     def test_people_who_read_less_do(self, engagement) -> None:
         trained, known = engagement
-        rows = drawn(300, 5).with_columns(pl.col("read_90d", "read_rate_90d") * 0.3)
+        rows = drawn(300, 5).with_columns(pl.col("read_7d", "read_90d", "read_rate_90d") * 0.3)
         drift = drift_of(known, trained.inputs, trained.probability, rows)
-        assert {moved.name for moved in drift.drifted_inputs} == {"read_90d", "read_rate_90d"}
-        assert drift.inputs[0].name == "read_rate_90d"
+        assert [moved.name for moved in drift.drifted_inputs] == ["read_7d"]
         assert drift.score.drifted
+
+    def test_a_window_that_was_still_filling_is_not_judged(self, engagement) -> None:
+        trained, known = engagement
+        names = {moved.name for moved in drift_of(known, trained.inputs, trained.probability, drawn(300, 5)).inputs}
+        # It learnt from six weeks.
+        assert {"read_7d", "sent_7d", "contact.age", "send_hour_sin"} <= names
+        assert not {"read_90d", "read_rate_90d", "preferred_hour_share", "days_since_last_read"} & names
 
     def test_one_campaign_alone_tells_nothing_of_campaigns(self, engagement) -> None:
         trained, known = engagement
@@ -63,8 +69,8 @@ class TestDriftOf:
         drift = drift_of(known, trained.inputs, trained.probability, rows)
         assert not drift.drifted
         moved = {moved.name: moved for moved in drift.inputs}
-        assert moved["send_hour_sin"].stability > 1 > moved["read_rate_90d"].limit
-        assert (moved["send_hour_sin"].units, moved["read_rate_90d"].units) == (1, 300)
+        assert moved["send_hour_sin"].stability > 1 > moved["read_7d"].limit
+        assert (moved["send_hour_sin"].units, moved["read_7d"].units) == (1, 300)
 
     def test_age_alone_is_no_drift(self, engagement) -> None:
         trained, known = engagement

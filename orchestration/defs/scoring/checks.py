@@ -57,7 +57,8 @@ def _checks(model: str) -> dg.AssetChecksDefinition:
                 yield _result(model, name, True, why)
             return
         with transient_errors_retried(context):
-            rows = rows_since(warehouse_at(store_settings().warehouse), bundle, now, configured.max_rows)
+            warehouse = warehouse_at(store_settings().warehouse)
+            rows = rows_since(warehouse, bundle, now, configured.max_rows, tenant.churn_windows)
         judged = {"champion": bundle.version, "digest": bundle.digest}
         for passed, name, summary, metadata in (
             *_drift(bundle, rows, now, wanted),

@@ -66,6 +66,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
                 tenant.model_inputs,
                 max_rows=configured.max_rows,
                 min_labels_per_class=configured.min_labels_per_class,
+                churn_windows=tenant.churn_windows,
             )
         except TooFewLabels as too_few:
             (dataset_folder(tenant) / f"{model}.json").unlink(missing_ok=True)

@@ -145,6 +145,7 @@ class TestChampionChecks:
         noise = np.random.default_rng(2).permutation(600)
         result = judge(
             lately(
+                read_7d=pl.col("read_7d") * 0.3,
                 read_90d=pl.col("read_90d") * 0.3,
                 read_rate_90d=pl.col("read_rate_90d") * 0.3,
                 label=pl.col("label").gather(noise),
@@ -155,14 +156,14 @@ class TestChampionChecks:
         found = {one.check_name: one for one in result.get_asset_check_evaluations()}
         assert found[INPUTS].severity == dg.AssetCheckSeverity.WARN
         assert found[INPUTS].partition == SLUG
-        assert "read_rate_90d moved by" in found[INPUTS].metadata["summary"].value
+        assert "read_7d moved by" in found[INPUTS].metadata["summary"].value
         assert found[SCORE].metadata["picture"].value.startswith("![picture](data:image/png;base64,iVBOR")
         assert "promised" in found[PERFORMANCE].metadata["summary"].value
 
         request = asked(instance, result)
         assert request.partition_key == SLUG
         assert (request.tags["tenant"], request.tags[DRIFTED]) == (SLUG, "engagement 7")
-        assert request.tags[REASON].startswith("drift_of_inputs of engagement: read_rate_90d moved by")
+        assert request.tags[REASON].startswith("drift_of_inputs of engagement: read_7d moved by")
         # The same champion is not challenged again tomorrow; another one's failure is another matter.
         run = instance.create_run_for_job(_any_job(), tags=dict(request.tags))
         assert isinstance(asked(instance, result), dg.SkipReason)
