@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gc
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
@@ -90,8 +91,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.learning = Learning(database, dagster)
     try:
         async with webhook_writer(app), flushing(CallCounter(redis)) as app.state.usage:
+            # What there is by now stays: searching it for garbage would stop every request for a tenth of a second.
+            gc.freeze()
             yield
     finally:
+        gc.unfreeze()
         await dagster.aclose()
         await redis.aclose()
         database.dispose()
