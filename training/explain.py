@@ -39,13 +39,17 @@ def field_importance(
         fields.setdefault((given.source, given.field), []).append(position)
     found = []
     for (source, name), columns in fields.items():
-        shuffled = sample.copy()
-        shuffled[:, columns] = sample[rng.permutation(len(sample))][:, columns]
+        values, dealt = sample[:, columns], rng.permutation(len(sample))
+        drop = 0.0
+        if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
+            shuffled = sample.copy()
+            shuffled[:, columns] = values[dealt]
+            drop = whole - auc(outcome, predict(shuffled))
         found.append(
             {
                 "field": name,
                 "source": source,
-                "auc_drop": whole - auc(outcome, predict(shuffled)),
+                "auc_drop": drop,
                 "columns": columns,
                 "reference": [_median(sample[:, column]) for column in columns],
             }
