@@ -150,6 +150,27 @@ class TestLean:
         assert self.both(api, {"X-API-Key": "rp_nobody"}, body).status_code == 401
         assert self.both(api, headers | {"X-Tenant": "another"}, body).status_code == 404
 
+    def test_both_ways_tell_the_age_of_features_alike(self, api, headers, contact_id, owner, champions, clock):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        body = json.dumps({"contact_id": contact_id})
+        told = []
+        for hours in (0, 25, 7 * 24):
+            clock.advance(hours=hours)
+            answer = self.both(api, headers, body).json()
+            told.append((answer.get("features_stale"), answer.get("type")))
+        assert told == [(False, None), (True, None), (None, "urn:rapport:problem:features-expired")]
+
+    def test_both_ways_keep_to_a_keys_limit(self, api, headers, owner, contact_id, champions, database, clock):
+        champions.promote(owner.tenant_id, "lead_scoring")
+        with psycopg.connect(database.admin) as connection:
+            connection.execute("UPDATE api_keys SET rate_limit = 2 WHERE tenant_id = %s", (owner.tenant_id,))
+        clock.advance(minutes=2)
+        body = json.dumps({"contact_id": contact_id})
+        assert self.both(api, headers, body).status_code == 200
+        refused = self.both(api, headers, body)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+        assert refused.json()["type"] == "urn:rapport:problem:too-many-requests"
+
     def test_another_method_is_not_allowed(self, api, headers):
         assert api.get("/api/v1/ml/models/lead-scoring/predict", headers=headers).status_code == 405
 
