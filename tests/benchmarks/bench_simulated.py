@@ -1,0 +1,115 @@
+"""How near the models come to what could be known of people whose truth is known: the simulator's, with half a year of
+history through the real warehouse.
+
+`python -m tests.benchmarks.bench_simulated [--people 3000] [--days 180] [--seeds 31 32 33]` prints a table of means
+over the seeds and writes $RAPPORT_HOME/bench/simulated.json with every seed's own. None of the seeds was looked at
+while the models were made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+
+import numpy as np
+import polars as pl
+
+from gateway.simulator.observer import Observer
+from gateway.simulator.truth import ContactTruth
+from tests.benchmarks.bench_learning import build_warehouse
+from tests.benchmarks.reporting import Figure, figure, report, scratch_database
+from tests.benchmarks.simulated_tenant import MODEL_INPUTS, SimulatedTenant, make_tenant, message_id
+from training.datasets import Dataset, build_dataset, split_by_time
+from training.evaluate import Evaluation, evaluate
+from training.train import train
+
+MODELS = ("lead_scoring", "engagement", "churn")
+# Churn is rather a matter of who has already left than of who will: no bound was set for it.
+GAP = {"lead_scoring": 0.02, "engagement": 0.02}
+CALIBRATION_ERROR = 0.03
+COVERED = (0.87, 0.93)
+UNTIL = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+
+
+def known_truth(tenant: SimulatedTenant, dataset: Dataset) -> pl.DataFrame:
+    """`probability` as each outcome was drawn and `observable`, keyed as the rows are."""
+    observer = Observer(tenant.people, tenant.history)
+    if dataset.model != "churn":
+        sends = tenant.history.sends
+        which = 0 if dataset.model == "engagement" else 1
+        return pl.DataFrame(
+            {
+                "message_id": [message_id(tenant.seed, send.provider_id) for send in sends],
+                "probability": [(send.p_read, send.p_order)[which] for send in sends],
+                "observable": [observer.send(send)[which] for send in sends],
+            }
+        )
+    moments = sorted(dataset.frame["event_timestamp"].unique())
+    truth = ContactTruth(tenant.people, tenant.history, moments[-1].timestamp())
+    contact_of = {f"+{person.wa_id}": one for person, one in zip(tenant.people, tenant.contact_ids, strict=True)}
+    rows = [
+        (contact_of[str(drawn["phone"])], moment, drawn["p_inactive_28d"], seen["p_inactive_28d"])
+        for moment in moments
+        for drawn, seen in zip(truth.at(moment.timestamp()), observer.contacts(truth, moment.timestamp()), strict=True)
+    ]
+    keys = {"contact_id": pl.String, "event_timestamp": pl.Datetime("us", "UTC")}
+    return pl.DataFrame(rows, schema=keys | {"probability": pl.Float64, "observable": pl.Float64}, orient="row")
+
+
+def judged(people: int, days: int, seeds: list[int]) -> dict[str, list[Evaluation]]:
+    """Each model on the later period of every seed's tenant. Runs on a PostgreSQL of its own."""
+    found: dict[str, list[Evaluation]] = {model: [] for model in MODELS}
+    with scratch_database("bench-simulated") as (folder, urls):
+        tenants = [make_tenant(urls["admin"], people, UNTIL, seed, days) for seed in seeds]
+        warehouse, _ = build_warehouse(urls["etl_read"], folder / "warehouse.duckdb", folder)
+        for tenant in tenants:
+            for model in MODELS:
+                dataset = build_dataset(warehouse, tenant.tenant_id, model, UNTIL, MODEL_INPUTS)
+                split = split_by_time(dataset)
+                trained = train(split, seed=0, now=UNTIL)
+                found[model].append(evaluate(trained, split, seed=0, truth=known_truth(tenant, dataset)))
+    return found
+
+
+def figures(found: dict[str, list[Evaluation]]) -> list[Figure]:
+    """Means over the seeds, beside the best possible."""
+    made = []
+    for model, all_seeds in found.items():
+        mean = {name: float(np.mean([one.figures()[name] for one in all_seeds])) for name in all_seeds[0].figures()}
+        gap = mean["best_possible_auc"] - mean["auc"]
+        made += [
+            figure(f"{model}: AUC, beside the best possible", mean["auc"], "AUC", mean["best_possible_auc"]),
+            figure(f"{model}: AUC of who sees the hidden state", mean["hidden_state_auc"], "AUC"),
+            figure(f"{model}: short of the best possible", gap, "AUC", at_most=GAP.get(model)),
+            figure(f"{model}: calibration error", mean["calibration_error"], "", at_most=CALIBRATION_ERROR),
+        ]
+        covered = [one.coverage.share for one in all_seeds if one.coverage is not None]
+        if len(covered) < len(all_seeds):
+            made.append(figure(f"{model}: tenants without an interval", len(all_seeds) - len(covered), "", at_most=0))
+            continue
+        share = float(np.mean(covered))
+        made += [
+            figure(f"{model}: 90 % intervals hold, at least", share, "", at_least=COVERED[0]),
+            figure(f"{model}: 90 % intervals hold, at most", share, "", at_most=COVERED[1]),
+            figure(f"{model}: mean width of the intervals", mean["interval_width"], ""),
+        ]
+    return made
+
+
+def main(people: int, days: int, seeds: list[int]) -> int:
+    found = judged(people, days, seeds)
+    by_seed = {
+        model: {seed: one.figures() for seed, one in zip(seeds, evaluations, strict=True)}
+        for model, evaluations in found.items()
+    }
+    return report("simulated", figures(found), people=people, days=days, by_seed=by_seed)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--people", type=int, default=3_000)
+    parser.add_argument("--days", type=int, default=180)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33])
+    given = parser.parse_args()
+    sys.exit(main(given.people, given.days, given.seeds))
