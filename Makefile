@@ -1,7 +1,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test lint types format lock docs chaos bench \
-	bench-import bench-learning bench-ingest bench-features bench-pipeline bench-serving bench-scale clean
+	bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline bench-serving \
+	bench-scale clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,13 +50,20 @@ docs: setup ## dbt's own pages of every model, in .rapport/dbt/target/index.html
 chaos: setup ## kills, late commits and full disks, at length
 	@CHAOS=full .venv/bin/python -m pytest -m chaos
 
-bench: bench-import bench-learning bench-ingest bench-features bench-pipeline bench-serving bench-scale ## all of them, an hour
+bench: bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline \
+	bench-serving bench-scale ## all of them, an hour and a half
 
 bench-import: setup ## import of a history, beside COPY
 	@.venv/bin/python -m tests.benchmarks.bench_import
 
 bench-learning: setup ## the models on data nobody here wrote (DATA=folder)
 	@.venv/bin/python -m tests.benchmarks.bench_learning
+
+bench-simulated: setup ## the models beside what could be known of simulated people
+	@.venv/bin/python -m tests.benchmarks.bench_simulated
+
+bench-training: setup ## all models of a large tenant, and of a hundred small ones
+	@.venv/bin/python -m tests.benchmarks.bench_training
 
 bench-ingest: setup ## PostgreSQL to the warehouse, beside the bare stream
 	@.venv/bin/python -m tests.benchmarks.bench_ingest
