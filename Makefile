@@ -1,8 +1,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint types format lock docs chaos bench \
-	bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline bench-serving \
-	bench-scale clean
+BENCHES := bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline \
+	bench-serving bench-scale
+.PHONY: help setup demo up down status test lint types format lock docs chaos bench clean $(BENCHES)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,7 @@ docs: setup ## dbt's own pages of every model, in .rapport/dbt/target/index.html
 chaos: setup ## kills, late commits and full disks, at length
 	@CHAOS=full .venv/bin/python -m pytest -m chaos
 
-bench: bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline \
-	bench-serving bench-scale ## all of them, an hour and a half
+bench: $(BENCHES) ## all of them, an hour and a half
 
 bench-import: setup ## import of a history, beside COPY
 	@.venv/bin/python -m tests.benchmarks.bench_import
