@@ -44,7 +44,7 @@ class Twins:
     folder: Path
     duckdb: DuckDBWarehouse
     postgres: PostgresWarehouse
-    whole: list[Path] = field(default_factory=list)
+    places: list[Warehouse] = field(default_factory=list)
 
     def change(self, statements: str) -> None:
         """Done by people and providers since."""
@@ -61,9 +61,13 @@ class Twins:
         command = [str(Path(sys.executable).with_name("dbt")), "--no-use-colors", *arguments]
         given = json.dumps({"as_of": as_of.isoformat()} | variables)
         command += ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--vars", given]
+        # dbt parses all anew for another place than the last one; each keeps its own parsing.
+        if warehouse not in self.places:
+            self.places.append(warehouse)
+        number = self.places.index(warehouse)
         return command, os.environ | warehouse.dbt_environment() | {
-            "DBT_TARGET_PATH": str(self.folder / f"target-{warehouse.dialect}"),
-            "DBT_LOG_PATH": str(self.folder / f"logs-{warehouse.dialect}"),
+            "DBT_TARGET_PATH": str(self.folder / f"target-{number}"),
+            "DBT_LOG_PATH": str(self.folder / f"logs-{number}"),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
@@ -78,8 +82,7 @@ class Twins:
 
     def built_whole(self, as_of: dt.datetime, **variables: object) -> dict[str, pl.DataFrame]:
         """Every model's rows when built from nothing, of the raw rows there are now."""
-        folder = self.folder / f"whole-{len(self.whole)}"
-        self.whole.append(folder)
+        folder = self.folder / f"whole-{len(self.places)}"
         folder.mkdir()
         warehouse = DuckDBWarehouse(folder / "warehouse.duckdb")
         shutil.copy(self.duckdb.raw_path, warehouse.raw_path)
