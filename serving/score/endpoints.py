@@ -44,4 +44,4 @@ def _told(score: Score | ScoreHistory) -> dict[str, Any]:
     told = {name: getattr(score, name) for name in PublishedScore.model_fields if name != "interval"}
     low, high, level = score.probability_low, score.probability_high, score.interval_level
     known = low is not None and high is not None and level is not None
-    return told | {"interval": Interval(low=low, high=high, level=level) if known else None}  # type: ignore[arg-type]
+    return told | {"interval": Interval(low=low, high=high, level=level) if known else None}

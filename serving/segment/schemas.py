@@ -41,11 +41,10 @@ class ScoredDefinition(Strict):
             raise ValueError("give either min_score or top_fraction")
         if self.min_score is None and self.top_fraction is None and not self.tiers:
             raise ValueError("give min_score, top_fraction or tiers")
-        foreign = set(self.tiers) - set(TIERS[self.model])
+        known = TIERS[self.model]
+        foreign = [tier for tier in self.tiers if tier not in known]
         if foreign:
-            raise ValueError(
-                f"{self.model} has the tiers {', '.join(TIERS[self.model])}, not {', '.join(sorted(foreign))}"
-            )
+            raise ValueError(f"{self.model} has the tiers {', '.join(known)}, not {', '.join(foreign)}")
         return self
 
 

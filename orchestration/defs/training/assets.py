@@ -101,6 +101,7 @@ def _model(model: str) -> dg.AssetsDefinition:
         from training.cycle import learn
         from training.errors import EmptySplit, TooFewLabels
         from training.evaluate import Costs
+        from training.models.churn import with_windows
         from training.registry import Registry, log_abstention
         from training.retention import actions_followed_by_return
         from training.settings import TrainingSettings
@@ -122,7 +123,12 @@ def _model(model: str) -> dg.AssetsDefinition:
         )
         now = dt.datetime.now(dt.UTC)
         warehouse = warehouse_at(store_settings().warehouse)
-        notes = {"actions": actions_followed_by_return(warehouse, tenant.tenant_id, now)} if model == "churn" else None
+        notes: dict[str, Any] = {}
+        if model == "churn":
+            notes["actions"] = actions_followed_by_return(warehouse, tenant.tenant_id, now)
+            if tenant.churn_windows:
+                asked = with_windows(tenant.churn_windows)
+                notes |= {"unit": asked.unit, "label": asked.label}
         costs = Costs(*tenant.costs) if tenant.costs else None
         try:
             turn = learn(
