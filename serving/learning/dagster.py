@@ -69,8 +69,10 @@ class Job:
 class Dagster:
     """Every method raises TrainingUnavailable when Dagster is away, or answers with an error of its own."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 10) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 10, launch_seconds: float = 60) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=timeout_seconds, trust_env=False)
+        # A launch may start a process before it answers; given up too early, a run goes on that nobody was told of.
+        self._launching = httpx.Timeout(timeout_seconds, read=launch_seconds)
 
     async def job(self, name: str) -> Job:
         """Where the job is loaded."""
@@ -95,7 +97,7 @@ class Dagster:
             "runConfigData": {},
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in every.items()]},
         }
-        launched = (await self._ask(_LAUNCH, params=params))["launchRun"]
+        launched = (await self._ask(_LAUNCH, timeout=self._launching, params=params))["launchRun"]
         _expect(launched, "LaunchRunSuccess")
         return _run(launched["run"])
 
@@ -124,9 +126,13 @@ class Dagster:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
+    async def _ask(self, query: str, *, timeout: httpx.Timeout | None = None, **variables: Any) -> dict[str, Any]:
         try:
-            answer = await self._client.post("/graphql", json={"query": query, "variables": variables})
+            answer = await self._client.post(
+                "/graphql",
+                json={"query": query, "variables": variables},
+                timeout=timeout or self._client.timeout,
+            )
             answer.raise_for_status()
             content = answer.json()
         except (httpx.HTTPError, ValueError) as error:
