@@ -89,7 +89,8 @@ class Dagster:
     async def launch(self, job: Job, partition: str, assets: Sequence[Sequence[str]], tags: dict[str, str]) -> Run:
         """A new run of those assets for the partition, which is made known first."""
         repository = {"repositoryName": job.repository, "repositoryLocationName": job.location}
-        added = await self._ask(_ADD_PARTITION, key=partition, repository=repository, **{"def": PARTITIONS})
+        named: dict[str, Any] = {"key": partition, "def": PARTITIONS, "repository": repository}
+        added = await self._ask(_ADD_PARTITION, **named)
         _expect(added["addDynamicPartition"], "AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError")
         every = tags | {PARTITION: partition}
         params = {
