@@ -43,7 +43,7 @@ class TestLearnFrom:
         run = client.get_run(found.registered.run_id)
         assert run.info.status == "FINISHED"
         assert run.data.metrics["auc"] == pytest.approx(found.evaluation.figures()["auc"])
-        assert run.data.params["C"] == "0.01"
+        assert run.data.params["C"] == "0.001"
         assert run.data.tags["dataset_digest"] == split_of("engagement").digest
         assert run.data.tags["git_sha"] == "abc"
         logged = {item.path for item in client.list_artifacts(found.registered.run_id, "evaluation")}
