@@ -27,15 +27,16 @@ CDNOW_SETTLED = dt.datetime(1997, 12, 30, tzinfo=dt.UTC)
 TELCO_SETTLED = dt.datetime(2026, 6, 29, tzinfo=dt.UTC)
 GOALS = {CDNOW.name: 0.775, TELCO.name: 0.84, BANK.name: 0.8}
 BANK_TEST_SHARE = 0.3
-# Who falls into which fold moves the mean AUC of five folds by 0.001 or so.
-REPEATS = 3
+# Who falls into which fold moves CDNOW's mean AUC of five folds by 0.001 or so, as far as it lies from its goal.
+REPEATS = {CDNOW.name: 3}
 
 
 @dataclass(frozen=True)
 class Folds:
-    """A model on folds of people it never saw, five at a time, REPEATS times; `auc` and those beside it are means over
-    the folds. `pooled` and `calibration_error` are over everybody's probability of the first time, with the interval by
-    bootstrap (95 %); `spread` is by how much the repeated means differ."""
+    """A model on folds of people it never saw, five at a time, maybe several times. `auc` is the mean over all folds,
+    the two beside it are over those of the first time. `pooled` and `calibration_error` are over everybody's
+    probability of the first time, the interval by bootstrap (95 %); `spread` is by how much the repeated means
+    differ."""
 
     rows: int
     base_rate: float
@@ -47,10 +48,10 @@ class Folds:
     calibration_error: float
 
 
-def judge_folds(dataset: Dataset, now: dt.datetime) -> Folds:
+def judge_folds(dataset: Dataset, now: dt.datetime, repeats: int = 1) -> Folds:
     """The model as shipped, beside the rule and beside an untuned boosting of the same columns and rows."""
     labels, probabilities, aucs, limits, rules = [], [], [], [], []
-    for seed in range(SEED, SEED + REPEATS):
+    for seed in range(SEED, SEED + repeats):
         for split in split_folds(dataset, seed):
             trained = train(split, seed=SEED, now=now)
             labels.append(split.test.labels())
@@ -67,7 +68,7 @@ def judge_folds(dataset: Dataset, now: dt.datetime) -> Folds:
         auc=float(np.mean(aucs)),
         reference_auc=float(np.mean(limits)),
         rule_auc=float(np.mean(rules)),
-        spread=float(np.ptp(np.reshape(aucs, (REPEATS, once)).mean(axis=1))),
+        spread=float(np.ptp(np.reshape(aucs, (repeats, once)).mean(axis=1))),
         pooled=metrics.interval(metrics.auc, outcome, given, SEED),
         calibration_error=metrics.calibration_error(outcome, given),
     )
@@ -99,7 +100,7 @@ def figures_of_sets(prepared: Mapping[str, Prepared]) -> tuple[list[Figure], lis
     }
     made, told = [], []
     for name, dataset in datasets.items():
-        found = judge_folds(dataset, bank_settled)
+        found = judge_folds(dataset, bank_settled, REPEATS.get(name, 1))
         made.append(figure(f"AUC {name}", found.auc, "AUC", at_least=GOALS[name]))
         made.append(figure(f"AUC {name}, beside quick boosting", found.auc, "AUC", found.reference_auc))
         made.append(figure(f"AUC {name}, beside the rule", found.auc, "AUC", found.rule_auc))
