@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from orchestration.runtime.home import PROJECT_ROOT
 from tests.benchmarks.made_history import SLUG, make_history

@@ -16,7 +16,9 @@ def test_a_port_somebody_listens_on_is_passed_over() -> None:
 
 
 def test_the_preferred_port_is_kept_unless_it_is_promised_to_another() -> None:
-    port = free_port(0)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
 
     assert free_port(port) == port
     assert free_port(port, taken=[port]) != port
