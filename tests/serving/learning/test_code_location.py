@@ -47,6 +47,7 @@ def api(settings, database, gate, made, webserver, tmp_path_factory):
     environment = {
         "RAPPORT_HOME": str(made),
         "FEATURE_STORE_OPERATIONAL_URL": database.etl_read,
+        "FEATURE_STORE_REDIS_URL": settings.redis_url,
         "FEATURE_STORE_WAREHOUSE": str(made / "warehouse.duckdb"),
         "TRAINING_TRACKING_URI": f"sqlite:///{made}/mlflow.db",
         "TRAINING_BUNDLES_DIR": str(made / "bundles"),
