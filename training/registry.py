@@ -21,6 +21,9 @@ from training.evaluate import Evaluation
 from training.plots import draw
 from training.train import Trained
 
+# Read when MLflow is imported; it would tell its makers what is trained here, and how often.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
 logger = logging.getLogger(__name__)
 SERVED_WITH = ("onnxruntime", "numpy")
 # The tag of a version whose bundle is complete on disk; one without was never published whole.

@@ -20,16 +20,15 @@ def run(
     ] = 600.0,
 ) -> None:
     """Run the graph: ingest, contracts, dbt, features, models, scores, segment."""
-    from orchestration.lib import running
     from orchestration.lib.dbt_project import parse_ahead
+
+    parse_ahead()
+    from orchestration.lib import progress, running
     from orchestration.runtime import services
 
     home = Home.from_environment()
     services.start_stores(home)
     running.prepare(home)
-    parse_ahead()
-    from orchestration.lib import progress
-
     with console.steps() as show:
         progress.listeners.append(show)
         try:

@@ -82,6 +82,8 @@ def process_environment(home: Home) -> dict[str, str]:
         "TRAINING_TRACKING_URI": home.mlflow_uri,
         "TRAINING_BUNDLES_DIR": str(home.bundles),
         "DAGSTER_HOME": str(home.dagster),
+        # Nothing here tells its makers what it is used for.
+        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     if "api" in ports:
         made["SERVING_PUBLIC_URL"] = f"http://127.0.0.1:{ports['api']}"
