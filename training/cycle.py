@@ -22,6 +22,7 @@ from training.evaluate import Costs, Evaluation, evaluate
 from training.explain import field_importance
 from training.leftovers import none_left
 from training.models import model_named
+from training.plots import draw
 from training.promote import Verdict, judge
 from training.registry import RegisteredVersion, Registry
 from training.settings import TrainingSettings
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Turn:
     """What one turn of learning came to. `champion` is the version that speaks afterwards, None if none does yet.
-    `seconds` by step: fit, judge, register, publish."""
+    `pictures` are PNGs by name, `seconds` by step: fit, judge, register, publish."""
 
     evaluation: Evaluation
+    pictures: Mapping[str, bytes]
     registered: RegisteredVersion
     verdict: Verdict
     digest: str
@@ -94,10 +96,13 @@ def learn_from(
         max_calibration_error=settings.max_calibration_error,
     )
     graph, parity = export_checked(trained, split.test)
+    pictures = draw(evaluation)
     laps.end("judge")
     noted = dict(tags or {}) | {"gate": verdict.reason}
     with none_left(tracked, settings.bundles_dir, tenant_id, model):
-        registered = registry.log_training(tracked, trained, evaluation, graph, split.test.matrix()[:1], noted)
+        registered = registry.log_training(
+            tracked, trained, evaluation, pictures, graph, split.test.matrix()[:1], noted
+        )
         laps.end("register")
         manifest = make_manifest(trained, registered.version, split)
         card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
@@ -113,7 +118,7 @@ def learn_from(
             promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
     laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
-    return Turn(evaluation, registered, verdict, bundle.digest, speaking, laps.seconds)
+    return Turn(evaluation, pictures, registered, verdict, bundle.digest, speaking, laps.seconds)
 
 
 def _card(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.evaluate import Evaluation
 from training.metrics import roc_points
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """The paths of roc.png, calibration.png and lift.png in `folder`."""
+
+def draw(evaluation: Evaluation) -> dict[str, bytes]:
+    """PNG pictures by name: roc, calibration and lift."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -40,9 +44,10 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     axes.bar(np.arange(1, 11), [row.lift for row in evaluation.deciles])  # type: ignore[attr-defined]
     axes.axhline(1.0, linestyle=":", color="grey")  # type: ignore[attr-defined]
 
-    paths = []
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        figure.savefig(path)
-        paths.append(path)
-    return paths
+    return {name: _png(figure) for name, figure in figures.items()}
+
+
+def _png(figure: Figure) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format="png")
+    return written.getvalue()

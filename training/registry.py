@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from training.evaluate import Evaluation
-from training.plots import draw
 from training.train import Trained
 
 # Read when MLflow is imported; it would tell its makers what is trained here, and how often.
@@ -90,7 +89,13 @@ def _run(registry: Registry, name: str, tags: Mapping[str, str]) -> Iterator[tup
 
 
 def log_training(
-    registry: Registry, trained: Trained, evaluation: Evaluation, graph: bytes, example: Any, tags: Mapping[str, str]
+    registry: Registry,
+    trained: Trained,
+    evaluation: Evaluation,
+    pictures: Mapping[str, bytes],
+    graph: bytes,
+    example: Any,
+    tags: Mapping[str, str],
 ) -> RegisteredVersion:
     """A run with parameters, figures, pictures and the model, registered as the decision's newest version.
 
@@ -116,7 +121,8 @@ def log_training(
             tags=[RunTag("split", evaluation.split)],
         )
         folder = Path(scratch)
-        draw(evaluation, folder)
+        for picture, content in pictures.items():
+            (folder / f"{picture}.png").write_bytes(content)
         (folder / "deciles.json").write_text(json.dumps([vars(row) for row in evaluation.deciles], indent=1))
         client.log_artifacts(run_id, str(folder), "evaluation")
         source = _log_model(client, run_id, graph, example, folder / "model")

@@ -2,7 +2,7 @@
 
 import base64
 import datetime as dt
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def _model(model: str) -> dg.AssetsDefinition:
                 "version": turn.registered.version,
                 "mlflow_run_id": turn.registered.run_id,
                 "rows": dataset.frame.height,
-                "calibration": _picture(turn.evaluation),
+                "calibration": _pictures(turn.pictures),
                 "segments": _segments(turn.evaluation),
                 **figures,
             }
@@ -166,16 +166,10 @@ def _segments(evaluation: "Evaluation") -> dg.MetadataValue[Any]:
     )
 
 
-def _picture(evaluation: object) -> dg.MetadataValue:
-    """The first of the evaluation's plots, shown in the Dagster UI."""
-    from training.plots import draw
-
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = draw(evaluation, Path(folder))  # type: ignore[arg-type]
-        pictures = [
-            f"![{file.stem}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})" for file in drawn
-        ]
-    return dg.MetadataValue.md("\n\n".join(pictures))
+def _pictures(drawn: Mapping[str, bytes]) -> dg.MetadataValue[Any]:
+    """The evaluation's plots, shown in the Dagster UI."""
+    shown = [f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})" for name, png in drawn.items()]
+    return dg.MetadataValue.md("\n\n".join(shown))
 
 
 DATASETS = [_dataset(model) for model in MODEL_NAMES]
