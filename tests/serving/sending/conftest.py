@@ -74,7 +74,10 @@ def cloud_api() -> Iterator[CloudApi]:
         def log_message(self, *_: object) -> None:
             """Tests read `requests`."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # of five, a busy machine loses those who knock at once
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     api.base_url = f"http://127.0.0.1:{server.server_address[1]}"
