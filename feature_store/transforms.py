@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.attribute_columns import AttributeColumns
 from feature_store.feature_services import FeatureService
 from feature_store.model_inputs import AttributeType as AttributeType
 from feature_store.model_inputs import ModelInputs as ModelInputs
@@ -175,7 +176,12 @@ def _fill(
                 out[:, position] = on_demand(each.field, needed, moments, use)
     for source, field, members in plan.attributes:
         owners = contact if source == "contact_attribute" else campaign
-        out[:, [position for position, _ in members]] = _codes(members, [each.get(field) for each in owners])
+        if isinstance(owners, AttributeColumns):
+            values, which = owners.columns[field]
+            codes = _codes(members, values)[which]
+        else:
+            codes = _codes(members, [each.get(field) for each in owners])
+        out[:, [position for position, _ in members]] = codes
     return out
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from feature_store.attribute_columns import AttributeColumns
 from feature_store.on_demand import MISSING_MOMENT
 from feature_store.online import OnlineFeatures
 from serving.errors import Unprocessable
@@ -29,7 +31,7 @@ CONTACT_ID = "contact_id"
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
 
-def read_table(body: bytes) -> pa.Table:
+def read_batch(body: bytes) -> pa.RecordBatch:
     """The whole stream, valid in every buffer. Raises: Unprocessable when it is not one, or has too many rows."""
     import pyarrow as pa
 
@@ -44,13 +46,13 @@ def read_table(body: bytes) -> pa.Table:
         raise _refused("it has no rows", "too_short")
     if len(set(table.column_names)) != table.num_columns:
         raise _refused("two columns have the same name", "duplicate")
-    return table.combine_chunks()
+    return table.combine_chunks().to_batches()[0]
 
 
-def asked_in(table: pa.Table) -> Asked:
+def asked_in(rows: pa.RecordBatch) -> Asked:
     """What the schema's metadata say of the campaign: `campaign_id`, and `campaign_attributes` as JSON.
     Raises: Unprocessable."""
-    metadata = table.schema.metadata or {}
+    metadata = rows.schema.metadata or {}
     given: dict[str, Any] = {}
     try:
         if (campaign_id := metadata.get(b"campaign_id")) is not None:
@@ -70,12 +72,12 @@ def asked_in(table: pa.Table) -> Asked:
         raise _refused("campaign_attributes in the metadata is not JSON", "json_invalid", "metadata") from error
 
 
-def contact_ids_in(table: pa.Table) -> list[uuid.UUID] | None:
+def contact_ids_in(rows: pa.RecordBatch) -> list[uuid.UUID] | None:
     """The contacts asked about; None when features are given instead. Raises: Unprocessable naming the row."""
-    if table.column_names != [CONTACT_ID]:
+    if rows.schema.names != [CONTACT_ID]:
         return None
     faults, found = Faults(), []
-    for row, value in enumerate(table.column(0).to_pylist()):
+    for row, value in enumerate(rows.column(0).to_pylist()):
         try:
             found.append(uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value))
         except (ValueError, TypeError, AttributeError):
@@ -84,31 +86,53 @@ def contact_ids_in(table: pa.Table) -> list[uuid.UUID] | None:
     return found
 
 
-def features_in(fields: Fields, table: pa.Table, timezone: str) -> OnlineFeatures:
+def batch_of(fields: Fields, columns: Mapping[str, Sequence[Any]], *, truth_values: bool) -> pa.RecordBatch | None:
+    """Columns of JSON values as a stream would bring them; None where a value is not plainly what its field asks for:
+    which one it is, `given.from_columns` tells. `truth_values`: whether there may be any, which Arrow takes for
+    numbers."""
+    import pyarrow as pa
+
+    if columns.keys() != set(fields.names) or len({len(values) for values in columns.values()}) > 1:
+        return None
+    if truth_values and any(bool in set(map(type, columns[name])) for name in fields.numbers):
+        return None
+    number, text, moment = pa.float64(), pa.string(), pa.timestamp("us", "UTC")
+    try:
+        arrays = [pa.array(columns[name], number) for name in fields.numbers]
+        # A text without a zone is no moment to Arrow either.
+        arrays += [pa.array(columns[name], text).cast(moment) for name in fields.moments]
+        arrays += [pa.array(columns[CONTACT + name]) for name in fields.attributes]
+        return pa.RecordBatch.from_arrays(arrays, fields.names)
+    except (pa.ArrowException, OverflowError):
+        return None
+
+
+def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFeatures:
     """Raises: Unprocessable naming field and row."""
     faults = Faults()
-    if set(table.column_names) != set(fields.names):
-        names_differ(set(fields.names), table.column_names, None, faults)
+    columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+    if columns.keys() != set(fields.names):
+        names_differ(set(fields.names), columns, None, faults)
     faults.check()
-    matrix = np.empty((table.num_rows, len(fields.numbers)), np.float32)
+    numbers = np.empty((len(fields.numbers), rows.num_rows))
     for position, name in enumerate(fields.numbers):
-        matrix[:, position] = _numbers(name, table.column(name), faults)
-    moments = np.empty((table.num_rows, len(fields.moments)), np.int64)
+        numbers[position] = _numbers(name, columns[name], faults)
+    for position, row in np.argwhere(~(np.abs(numbers) <= MAX_NUMBER)).tolist():
+        if columns[fields.numbers[position]][row].is_valid:
+            faults.add(fields.numbers[position], row, "is not a number between -1e12 and 1e12", "finite_number")
+    moments = np.empty((rows.num_rows, len(fields.moments)), np.int64)
     for position, name in enumerate(fields.moments):
-        moments[:, position] = _moments(name, table.column(name), faults)
-    attributes = {name: table.column(CONTACT + name).to_pylist() for name in fields.attributes}
-    for name, kind in fields.attributes.items():
-        check_attribute(CONTACT + name, kind, attributes[name], faults)
+        moments[:, position] = _moments(name, columns[name], faults)
+    attributes = {
+        name: _attribute(CONTACT + name, kind, columns[CONTACT + name], faults)
+        for name, kind in fields.attributes.items()
+    }
     faults.check()
-    people: list[dict[str, Any]] = (
-        [dict(zip(attributes, values, strict=True)) for values in zip(*attributes.values(), strict=True)]
-        if attributes
-        else [{}] * table.num_rows
-    )
-    return features_of(fields, matrix, moments, people, timezone)
+    people = AttributeColumns(rows.num_rows, attributes)
+    return features_of(fields, numbers.T.astype(np.float32), moments, people, timezone)
 
 
-def answer_given(bundle: Bundle, made: Predictions, outside: list[list[str]]) -> bytes:
+def answer_given(bundle: Bundle, made: Predictions, outside: Sequence[Sequence[str]]) -> bytes:
     """One row for each given, in their order."""
     import pyarrow as pa
 
@@ -157,34 +181,47 @@ def _stream(table: pa.Table, bundle: Bundle) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _numbers(name: str, column: pa.ChunkedArray, faults: Faults) -> NDArray[Any]:
+def _numbers(name: str, column: pa.Array, faults: Faults) -> NDArray[Any] | float:
+    """NaN where nothing is known; for a column that holds no numbers any number."""
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_null(kind):
-        return np.full(len(column), np.nan, np.float32)
+        return float("nan")
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         faults.add(name, None, f"is {kind}, not a number", "float_type")
-        return np.zeros(len(column))
-    numbers: NDArray[Any] = column.to_numpy()
-    unfit = ~(np.abs(numbers) <= MAX_NUMBER)
-    if unfit.any():
-        for row in (unfit & column.is_valid().to_numpy()).nonzero()[0].tolist():
-            faults.add(name, row, "is not a number between -1e12 and 1e12", "finite_number")
+        return 0.0
+    numbers: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return numbers
 
 
-def _moments(name: str, column: pa.ChunkedArray, faults: Faults) -> NDArray[np.int64]:
+def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] | int:
     import pyarrow as pa
 
     if pa.types.is_null(column.type):
-        return np.full(len(column), MISSING_MOMENT, np.int64)
+        return int(MISSING_MOMENT)
     if not pa.types.is_timestamp(column.type) or column.type.tz is None:
         faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
-        return np.zeros(len(column), np.int64)
+        return 0
     micros = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
     found: NDArray[np.int64] = micros.fill_null(int(MISSING_MOMENT)).to_numpy()
     return found
+
+
+def _attribute(name: str, kind: str, column: pa.Array, faults: Faults) -> tuple[Sequence[Any], NDArray[np.intp]]:
+    """Its values, checked, and which of them each row has."""
+    import pyarrow as pa
+
+    try:
+        coded = column.dictionary_encode(null_encoding="encode")
+        values, which = coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.intp)
+    except pa.ArrowNotImplementedError:
+        values, which = column.to_pylist(), np.arange(len(column))
+    found = Faults()
+    check_attribute(name, kind, values, found)
+    if found:
+        check_attribute(name, kind, column.to_pylist(), faults)
+    return values, which
 
 
 def _refused(message: str, code: str, field: str = "body") -> Unprocessable:

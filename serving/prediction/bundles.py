@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,7 @@ class Bundle:
     trained_at: dt.datetime
     size: int
     _folder: Path
-    _ranges: NDArray[np.float64]
+    _ranges: NDArray[np.float32]
     _calibration: tuple[NDArray[np.float64], NDArray[np.float64]]
     _quantiles: NDArray[np.float64]
     _tiers: tuple[tuple[str, float], ...]
@@ -155,13 +155,13 @@ class Bundle:
         interval = None if self._interval is None else self._interval.around(probability)
         return Predictions(probability, score.round(2), self.tiers_of(score), interval)
 
-    def out_of_range(self, matrix: NDArray[np.float32]) -> list[list[str]]:
+    def out_of_range(self, matrix: NDArray[np.float32]) -> list[Sequence[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
         outside = (matrix < self._ranges[0]) | (matrix > self._ranges[1])
-        found: list[list[str]] = [[] for _ in range(len(matrix))]
+        found: list[Sequence[str]] = [()] * len(matrix)
         rows, columns = outside.nonzero()
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            found[row].append(self.inputs[column].name)
+            found[row] = (*found[row], self.inputs[column].name)
         return found
 
     def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
@@ -255,10 +255,10 @@ def _interval_table(given: Mapping[str, Any] | None) -> _IntervalTable | None:
     return _IntervalTable(at, low, high, float(given["level"]))
 
 
-def _ranges(given: Mapping[str, tuple[float, float]], inputs: tuple[InputColumn, ...]) -> NDArray[np.float64]:
+def _ranges(given: Mapping[str, tuple[float, float]], inputs: tuple[InputColumn, ...]) -> NDArray[np.float32]:
     """(2, k): the least and the greatest value training saw of each input, without bounds where it tells none."""
     unbounded = (-np.inf, np.inf)
     bounds = np.array([given.get(column.name) or unbounded for column in inputs], float).reshape(-1, 2).T
     # float32 matrices are compared with bounds noted from float64 ones.
     slack = 1e-6 * np.maximum(1.0, np.where(np.isfinite(bounds), np.abs(bounds), 1.0))
-    return np.stack([bounds[0] - slack[0], bounds[1] + slack[1]])
+    return np.stack([bounds[0] - slack[0], bounds[1] + slack[1]]).astype(np.float32)

@@ -5,6 +5,7 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any
 
+import orjson
 import pydantic_core
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
@@ -88,7 +89,7 @@ def _predicts(model: str) -> Handler:
 
 
 def _predicts_batch(model: str) -> Handler:
-    validate = PredictBatchRequest.__pydantic_validator__.validate_json
+    validate = PredictBatchRequest.__pydantic_validator__.validate_python
 
     async def answer(request: Request, headers: Headers, body: bytes) -> bytes | Response | None:
         if headers.get(b"content-type") == ARROW_TYPE:
@@ -97,13 +98,20 @@ def _predicts_batch(model: str) -> Handler:
             return Response(stream, media_type=arrow.MEDIA_TYPE)
         if not is_json(headers):
             return None
+        # Values are not looked at one by one here: batches are checked a column at a time.
         try:
-            asked = validate(body)
-        except ValidationError:
+            asked = validate(orjson.loads(body))
+        except (orjson.JSONDecodeError, ValidationError):
             return None
         caller, now = await caller_of(request, headers, Role.SALES)
-        made = await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
-        return pydantic_core.to_json(made)
+        return await batches.answer_json(
+            request.app.state.predictor,
+            caller.tenant_id,
+            model,
+            asked,
+            now,
+            truth_values=batches.may_hold_truth_values(body),
+        )
 
     return answer
 
@@ -130,7 +138,7 @@ async def predict_lead_scores(
     with a column for each field; `campaign_id` and `campaign_attributes` (JSON) then stand in the schema's metadata.
     """
     made = await batches.answer_json(predictor, caller.tenant_id, "lead_scoring", body, now)
-    return (GivenBatchRead if body.contact_ids is None else PredictBatchRead).model_validate(made)
+    return (GivenBatchRead if body.contact_ids is None else PredictBatchRead).model_validate_json(made)
 
 
 @router.post("/models/churn-prediction/predict", responses=PREDICT_PROBLEMS)

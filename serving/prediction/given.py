@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.attribute_columns import AttributeColumns
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
 from feature_store.online import EPOCH, MICROSECOND, OnlineFeatures
 from feature_store.transforms import InputColumn
@@ -18,8 +19,6 @@ from serving.errors import Unprocessable
 from serving.prediction.schemas import MAX_NUMBER
 
 MAX_FAULTS = 20
-# Reading so many moments takes longer than handing them to Arrow.
-_MANY = 64
 CONTACT = "contact."
 _NUMBER_TYPES = {int, float, type(None)}
 _SCALARS = (str, int, float, bool, type(None))
@@ -62,13 +61,16 @@ class Faults:
             where = {} if row is None else {"row": row}
             self._errors.append({"field": field} | where | {"message": message, "code": code})
 
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
     def check(self) -> None:
         """Raises: Unprocessable when there is any."""
         if self._errors:
             raise Unprocessable(errors=self._errors)
 
 
-def from_rows(fields: Fields, rows: Sequence[Mapping[str, Any]], timezone: str) -> OnlineFeatures:
+def columns_of(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Raises: Unprocessable naming field and row."""
     faults, names = Faults(), fields.names
     expected = set(names)
@@ -76,7 +78,7 @@ def from_rows(fields: Fields, rows: Sequence[Mapping[str, Any]], timezone: str) 
         if row.keys() != expected:
             names_differ(expected, row.keys(), position, faults)
     faults.check()
-    return from_columns(fields, {name: [row[name] for row in rows] for name in names}, timezone)
+    return {name: [row[name] for row in rows] for name in names}
 
 
 def from_columns(fields: Fields, columns: Mapping[str, Sequence[Any]], timezone: str) -> OnlineFeatures:
@@ -95,24 +97,20 @@ def from_columns(fields: Fields, columns: Mapping[str, Sequence[Any]], timezone:
         matrix[:, position] = _numbers(name, columns[name], faults)
     moments = np.empty((count, len(fields.moments)), np.int64)
     for position, name in enumerate(fields.moments):
-        moments[:, position] = _moments(name, columns[name], faults)
+        moments[:, position] = [_moment(name, row, value, faults) for row, value in enumerate(columns[name])]
     for name, kind in fields.attributes.items():
         check_attribute(CONTACT + name, kind, columns[CONTACT + name], faults)
     faults.check()
-    attributes = [columns[CONTACT + name] for name in fields.attributes]
-    people: list[Mapping[str, Any]] = (
-        [dict(zip(fields.attributes, values, strict=True)) for values in zip(*attributes, strict=True)]
-        if attributes
-        else [{}] * count
-    )
-    return features_of(fields, matrix, moments, people, timezone)
+    every = np.arange(count)
+    attributes = {name: (columns[CONTACT + name], every) for name in fields.attributes}
+    return features_of(fields, matrix, moments, AttributeColumns(count, attributes), timezone)
 
 
 def features_of(
     fields: Fields,
     matrix: NDArray[np.float32],
     moments: NDArray[np.int64],
-    attributes: Sequence[Mapping[str, Any]],
+    attributes: AttributeColumns,
     timezone: str,
 ) -> OnlineFeatures:
     """Checked values in the form that the store gives."""
@@ -154,30 +152,6 @@ def _numbers(name: str, values: Sequence[Any], faults: Faults) -> NDArray[np.flo
         if type(value) not in _NUMBER_TYPES:
             faults.add(name, row, "is not a number", "float_type")
     return np.zeros(len(values))
-
-
-def _moments(name: str, values: Sequence[Any], faults: Faults) -> Sequence[int]:
-    if len(values) >= _MANY:
-        read = _moments_of_texts(values)
-        if read is not None:
-            return read
-    return [_moment(name, row, value, faults) for row, value in enumerate(values)]
-
-
-def _moments_of_texts(values: Sequence[Any]) -> Sequence[int] | None:
-    """All of them at once; None where one is not plain enough for that, right or wrong."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        texts = pa.array(values, pa.string())
-        # With a zone only: UTC would be guessed of one without.
-        if not pc.all(pc.match_substring_regex(texts, r"T.*(Z|[+-]\d\d:\d\d)$"), min_count=0).as_py():
-            return None
-        micros = texts.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    except pa.ArrowException:
-        return None
-    return micros.fill_null(int(MISSING_MOMENT)).to_numpy()  # type: ignore[no-any-return]
 
 
 def _moment(name: str, row: int, value: Any, faults: Faults) -> int:

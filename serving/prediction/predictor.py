@@ -75,7 +75,7 @@ class Given:
 
     bundle: Bundle
     made: Predictions
-    outside: list[list[str]]
+    outside: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class BoostedTrees:
         margin = np.full(len(matrix), self.base)
         for start in range(0, len(matrix), _ROWS):
             margin[start : start + _ROWS] += self._summed(matrix[start : start + _ROWS])
-        return 1 / (1 + np.exp(-margin))
+        probability: NDArray[np.float64] = 1 / (1 + np.exp(-margin))
+        return probability
 
     def _summed(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         fulfilled = self._conditions(np.ascontiguousarray(matrix.T))
@@ -54,13 +55,14 @@ class BoostedTrees:
                     left ^= right
                 del left_to_right[half:]
             taken.append(left_to_right[0])
-        places = np.zeros((len(taken[0]), len(matrix)), np.uint8)
-        for turned in taken:
+        places = np.unpackbits(taken[0], axis=1)
+        for turned in taken[1:]:
             places <<= 1
-            places |= np.unpackbits(turned, axis=1, count=len(matrix))
-        first = np.arange(len(places), dtype=np.intp)[:, None] << self.depth
+            places |= np.unpackbits(turned, axis=1)
+        first = np.arange(len(places), dtype=np.uint32)[:, None] << self.depth
         summed: NDArray[np.float32] = self.leaves.take(places + first).sum(axis=0)
-        return summed
+        # The last byte may hold more than the last row.
+        return summed[: len(matrix)]
 
     def _conditions(self, columns: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(conditions, rows / 8), a bit for each row."""
