@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import math
 import os
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,16 @@ BAR = 32
 
 @app.command("list")
 def list_features(as_json: bool = console.json_option()) -> None:
-    """Every feature with its view, unit and window."""
+    """Every feature by view, with its unit and window."""
     from feature_store import describe
 
     rows = describe().to_dicts()
     if as_json:
         console.print_json(rows)
         return
-    columns = ["name", "view", "dtype", "unit", "window", "description"]
-    console.table(None, columns, [[row[column] for column in columns] for row in rows])
+    columns = ["name", "unit", "window", "description"]
+    for view, features in groupby(rows, key=lambda row: row["view"]):
+        console.table(view, columns, [[row[column] for column in columns] for row in features])
 
 
 @app.command("show")
