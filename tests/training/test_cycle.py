@@ -46,6 +46,8 @@ class TestLearnFrom:
         assert run.data.params["C"] == "0.001"
         assert run.data.tags["dataset_digest"] == split_of("engagement").digest
         assert run.data.tags["git_sha"] == "abc"
+        (learnt_from,) = run.inputs.dataset_inputs
+        assert split_of("engagement").digest.startswith(learnt_from.dataset.digest)
         logged = {item.path for item in client.list_artifacts(found.registered.run_id, "evaluation")}
         assert logged == {f"evaluation/{name}" for name in ("roc.png", "calibration.png", "lift.png", "deciles.json")}
         version = client.get_model_version_by_alias(registry.model_name("engagement"), "champion")
