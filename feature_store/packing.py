@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from feature_store.feature_views import MOMENTS, NUMBERS
@@ -107,5 +108,5 @@ class PackedAttributes(Sequence[Mapping[str, Any]]):
             return [self[one] for one in range(*index.indices(len(self)))]
         if index not in self._parsed:
             value = self.values[index]
-            self._parsed[index] = json.loads(value[self.sizes[index] :]) if value else {}
+            self._parsed[index] = orjson.loads(value[self.sizes[index] :]) if value else {}
         return self._parsed[index]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from feature_store.attribute_columns import AttributeColumns
@@ -246,7 +247,7 @@ def _attributes(frame: pl.DataFrame, column: str) -> list[Attributes]:
     texts = frame[column].to_list()
     for text in set(texts):
         if text is not None:
-            parsed[text] = json.loads(text)
+            parsed[text] = orjson.loads(text)
     return [parsed[text] for text in texts]
 
 
