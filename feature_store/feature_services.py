@@ -47,9 +47,12 @@ TIMING = (
     "active_morning_90d", "active_afternoon_90d", "active_evening_90d", "active_night_90d", "active_weekend_90d",
 )  # fmt: skip
 RECENCY = ("days_since_last_sent", "days_since_last_read", "days_since_last_inbound", "days_since_last_order")
+HABITS = ("campaign_read_rate", "campaign_reply_rate", "unprompted_inbound_rate")
 CLOCK = ("send_hour_sin", "send_hour_cos", "send_weekday", "preferred_hour_share")
 
-lead_scoring_v1 = FeatureService("lead_scoring_v1", MESSAGING + REPLIES + ORDERS + CAMPAIGN, (*RECENCY, "tenure_days"))
+lead_scoring_v1 = FeatureService(
+    "lead_scoring_v1", MESSAGING + REPLIES + ORDERS + CAMPAIGN, (*RECENCY, "tenure_days", *HABITS)
+)
 churn_v1 = FeatureService(
     "churn_v1", MESSAGING + REPLIES + ORDERS + CAMPAIGN + TIMING, (*RECENCY, "tenure_days"), campaign_attributes=False
 )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MICROSECONDS_A_DAY = 86_400_000_000
 MISSING_MOMENT = np.iinfo(np.int64).min
+# Imagined beside what was seen, so that one answer or a first week is not taken for a habit: reads that brought no
+# reply, and days of silence.
+IMAGINED_READS = 5.0
+IMAGINED_DAYS = 30.0
 # Quarter of the local day (hour // 6) -> the feature that counts signs of life in it.
 QUARTERS = ("active_night_90d", "active_morning_90d", "active_afternoon_90d", "active_evening_90d")
 
@@ -61,6 +66,30 @@ ON_DEMAND: dict[str, OnDemandFeature] = {
             "The contact gave no sign of life in 90 days.",
             QUARTERS,
         ),
+        OnDemandFeature(
+            "campaign_read_rate",
+            "Share of all campaign messages ever sent that was read by now.",
+            "rate",
+            "No campaign message was ever sent.",
+            ("campaign_read_total", "campaigns_total"),
+            "ever",
+        ),
+        OnDemandFeature(
+            "campaign_reply_rate",
+            "Campaign messages replied to, of those ever read and five more without a reply.",
+            "rate",
+            "No campaign message was ever sent.",
+            ("campaign_replied_total", "campaign_read_total"),
+            "ever",
+        ),
+        OnDemandFeature(
+            "unprompted_inbound_rate",
+            "Inbound messages that answer none of ours, per day since the contact became known and thirty more.",
+            "messages a day",
+            "The contact never wrote, or `first_known_at` is missing.",
+            ("inbound_total", "replies_total", "first_known_at"),
+            "ever",
+        ),
     )
 }
 
@@ -70,10 +99,14 @@ def on_demand(
 ) -> NDArray[np.float64]:
     """One value a row (or one for all); NaN where what it needs is missing."""
     if name in AGES:
-        moment = moments[AGES[name]]
-        age = (use.at - np.where(moment == MISSING_MOMENT, 0, moment)) / MICROSECONDS_A_DAY
-        known: NDArray[np.float64] = np.where(moment == MISSING_MOMENT, np.nan, age)
-        return known
+        return _days_since(moments[AGES[name]], use)
+    if name == "campaign_read_rate":
+        return _share(numbers["campaign_read_total"], numbers["campaigns_total"])
+    if name == "campaign_reply_rate":
+        return _share(numbers["campaign_replied_total"], numbers["campaign_read_total"] + IMAGINED_READS)
+    if name == "unprompted_inbound_rate":
+        unprompted = numbers["inbound_total"] - numbers["replies_total"]
+        return _share(unprompted, _days_since(moments["first_known_at"], use) + IMAGINED_DAYS)
     if name == "send_hour_sin":
         sine: NDArray[np.float64] = np.sin(use.hour * (2 * np.pi / 24))
         return sine
@@ -86,7 +119,19 @@ def on_demand(
         counts = np.stack([numbers[quarter] for quarter in QUARTERS]).astype(np.float64)
         quarter = np.broadcast_to((use.hour // 6).astype(np.int64), counts.shape[1:])
         chosen = counts[quarter, np.arange(counts.shape[1])]
-        total = counts.sum(axis=0)
-        share: NDArray[np.float64] = np.divide(chosen, total, out=np.full_like(total, np.nan), where=total > 0)
-        return share
+        return _share(chosen, counts.sum(axis=0))
     raise KeyError(name)
+
+
+def _days_since(moment: NDArray[np.int64], use: Use) -> NDArray[np.float64]:
+    """NaN where the moment is missing."""
+    days = (use.at - np.where(moment == MISSING_MOMENT, 0, moment)) / MICROSECONDS_A_DAY
+    known: NDArray[np.float64] = np.where(moment == MISSING_MOMENT, np.nan, days)
+    return known
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """NaN where either is missing or the whole is nothing."""
+    of = np.asarray(whole, np.float64)
+    share: NDArray[np.float64] = np.divide(part, of, out=np.full_like(of, np.nan), where=of > 0)
+    return share

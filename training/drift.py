@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from feature_store.drift import LARGE, Bins, bin_shares, fit_bins, population_stability
+from feature_store.feature_services import HABITS
 from training.bundle import reference_campaign
 from training.datasets import Split
 from training.train import Trained
@@ -224,7 +225,9 @@ def _decided_by_campaign(given: InputColumn) -> bool:
 def _grows(given: InputColumn) -> bool:
     """Whether it grows by the passing of time alone: everybody has known us for a day more each day, and whoever left
     has been silent for a day more. What is counted in windows tells of those too."""
-    return given.field == "tenure_days" or given.field.startswith("days_since_") or given.field.endswith("_total")
+    grows = given.field == "tenure_days" or given.field.startswith("days_since_") or given.field.endswith("_total")
+    # Habits are made of totals, and of an imagined beginning that fades.
+    return grows or given.field in HABITS
 
 
 def _window_days(given: InputColumn) -> int:

@@ -34,6 +34,8 @@ contact_campaign_daily = FeatureView(
             "No campaign message was sent in the window.",
         ),
         Feature("campaigns_total", "Campaign messages ever.", "messages", "ever", UNKNOWN),
+        Feature("campaign_read_total", "Campaign messages ever read.", "messages", "ever", UNKNOWN),
+        Feature("campaign_replied_total", "Campaign messages that were ever replied to.", "messages", "ever", UNKNOWN),
         Feature("campaign_converted_total", "Campaign messages that ever converted.", "messages", "ever", UNKNOWN),
     ),
 )

@@ -12,6 +12,7 @@ contact_replies_daily = FeatureView(
         Feature("inbound_7d", "Inbound messages of the last 7 days.", "messages", "7 days", UNKNOWN),
         Feature("inbound_30d", "Inbound messages of the last 30 days.", "messages", "30 days", UNKNOWN),
         Feature("inbound_90d", "Inbound messages of the last 90 days.", "messages", "90 days", UNKNOWN),
+        Feature("inbound_total", "Inbound messages ever.", "messages", "ever", UNKNOWN),
         Feature(
             "replies_30d",
             "Inbound messages of the last 30 days that answer one of ours.",
@@ -26,6 +27,7 @@ contact_replies_daily = FeatureView(
             "90 days",
             UNKNOWN,
         ),
+        Feature("replies_total", "Inbound messages ever that answer one of ours.", "messages", "ever", UNKNOWN),
         Feature(
             "reply_length_mean_90d",
             "Mean length of the last 90 days' replies that hold text.",

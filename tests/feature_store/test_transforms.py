@@ -108,6 +108,25 @@ class TestEncode:
 
         assert np.isnan(encode(rows, [InputColumn("x", "on_demand", "preferred_hour_share")])).all()
 
+    def test_habits_are_rates_over_all_that_was_seen(self):
+        rows = frame(
+            {}, {}, event_timestamp=[AT, AT], tenant_timezone=["UTC", "UTC"],
+            campaigns_total=[8.0, None], campaign_read_total=[5.0, None], campaign_replied_total=[2.0, None],
+            inbound_total=[7.0, None], replies_total=[3.0, None], first_known_at=[AT - dt.timedelta(days=10), None],
+        ).cast({"first_known_at": pl.Datetime("us", "UTC")})  # fmt: skip
+        names = ("campaign_read_rate", "campaign_reply_rate", "unprompted_inbound_rate")
+
+        encoded = encode(rows, [InputColumn(name, "on_demand", name) for name in names])
+
+        assert encoded[0].tolist() == pytest.approx([5 / 8, 2 / (5 + 5), (7 - 3) / (10 + 30)])
+        assert np.isnan(encoded[1]).all()
+
+    def test_no_campaign_gives_no_read_rate(self):
+        none = {"campaigns_total": [0.0], "campaign_read_total": [0.0]}
+        rows = frame({}, event_timestamp=[AT], tenant_timezone=["UTC"], **none)
+
+        assert np.isnan(encode(rows, [InputColumn("x", "on_demand", "campaign_read_rate")])).all()
+
     def test_columns_are_in_the_order_of_the_inputs(self):
         rows = frame({"age": 5}, sent_7d=[7.0])
         inputs = [attribute("age"), InputColumn("sent_7d", "feature", "sent_7d")]

@@ -41,7 +41,7 @@ def read_events(history: Any, tenant_id: Any) -> dict[tuple[str, str], list[Even
 
         messages = rows("SELECT id, contact_id, campaign_id, direction, timestamp, known_at FROM messages")
         statuses = rows("SELECT message_id, status, occurred_at, known_at FROM message_status_events")
-        replies = rows("SELECT contact_id, timestamp, known_at, length(text) FROM replies")
+        replies = rows("SELECT contact_id, timestamp, known_at, length(text), in_reply_to_id FROM replies")
         orders = rows("SELECT contact_id, ordered_at, known_at, total_cents FROM orders")
         redeemed = rows("SELECT contact_id, occurred_at, known_at, campaign_id FROM conversions")
         kinds = dict(rows("SELECT id, conversion_event FROM campaigns"))
@@ -75,8 +75,14 @@ def read_events(history: Any, tenant_id: Any) -> dict[tuple[str, str], list[Even
             if campaign:
                 events[str(contact), "campaign_read"].append(Event(at, known))
                 events[str(contact), "campaign_sent_and_read"].append(Event(at, known, 1, sent_at))
-    for contact, at, known, length in replies:
+    first_replies: dict[Any, tuple[dt.datetime, dt.datetime]] = {}
+    for contact, at, known, length, answered_message in replies:
         events[str(contact), "reply"].append(Event(at, known, length))
+        if answered_message in sent and sent[answered_message][1]:
+            seen_at = (max(at, known), at)
+            first_replies[answered_message] = min(seen_at, first_replies.get(answered_message, seen_at))
+    for message, (known, at) in first_replies.items():
+        events[str(sent[message][0]), "campaign_replied"].append(Event(at, known))
     for contact, at, known, cents in orders:
         events[str(contact), "order"].append(Event(at, known, cents))
     outcomes = [(c, "order", None, at, known) for c, at, known, _ in orders]
@@ -129,6 +135,7 @@ def expected(events: dict[tuple[str, str], list[Event]], contact: str, moment: d
     }  # fmt: skip
     replies = {
         "inbound_7d": count("inbound", 7), "inbound_30d": count("inbound", 30), "inbound_90d": count("inbound", 90),
+        "inbound_total": count("inbound"), "replies_total": count("reply"),
         "replies_30d": count("reply", 30), "replies_90d": count("reply", 90),
         "reply_length_mean_90d": share(total("reply", 90), count("reply", 90)),
     }  # fmt: skip
@@ -143,6 +150,7 @@ def expected(events: dict[tuple[str, str], list[Event]], contact: str, moment: d
         "campaign_read_rate_90d": share(count("campaign_sent_and_read", 90), count("campaign_sent", 90)),
         "campaign_converted_90d": count("campaign_converted", 90),
         "campaign_conversion_rate_90d": share(count("campaign_sent_and_converted", 90), count("campaign_sent", 90)),
+        "campaign_read_total": count("campaign_read"), "campaign_replied_total": count("campaign_replied"),
         "campaign_converted_total": count("campaign_converted"),
     }  # fmt: skip
     parts = ("morning", "afternoon", "evening", "night", "weekend")
@@ -152,7 +160,7 @@ def expected(events: dict[tuple[str, str], list[Event]], contact: str, moment: d
         (messaging, ("sent", "delivered", "read", "sent_and_read")),
         (replies, ("inbound", "reply")),
         (orders, ("order",)),
-        (campaign, ("campaign_sent", "campaign_read", "campaign_converted")),
+        (campaign, ("campaign_sent", "campaign_read", "campaign_replied", "campaign_converted")),
         (timing, tuple(f"active_{part}" for part in parts)),
     ):
         if not any(seen(measure) for measure in measures):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_store.feature_services import FEATURE_SERVICES
+from feature_store.feature_services import FEATURE_SERVICES, HABITS
 from feature_store.transforms import fit_inputs
 from training.datasets import Dataset, Split, split_by_time, split_people
 from training.drift import chance, drift_of, reference
@@ -137,6 +138,16 @@ class TestACrisis:
         assert drift.drifted is alarm
         if alarm:
             assert "contact.euribor3m" in {moved.name for moved in drift.drifted_inputs}
+
+    def test_habits_of_a_whole_life_are_not_judged(self, calls: Dataset) -> None:
+        # An hour apart instead of a minute, so that even the longest windows are full.
+        moment = START + (pl.col("event_timestamp") - START) * 60
+        split = split_people(replace(calls, frame=calls.frame.with_columns(event_timestamp=moment)), seed=1)
+        trained = train(split, {"n_estimators": 5}, seed=1, now=START)
+        drift = drift_of(reference(trained, split), trained.inputs, trained.probability, split.test.frame)
+        names = {moved.name for moved in drift.inputs}
+        assert "campaign_read_rate_90d" in names
+        assert not set(HABITS) & names
 
 
 def test_it_is_kept_small(engagement) -> None:

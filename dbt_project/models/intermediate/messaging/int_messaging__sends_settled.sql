@@ -1,7 +1,11 @@
 {{ incremental_by_contact() }}
 -- Campaign sends with what came of each.
 with replies as (
-    select tenant_id, in_reply_to_id as message_id, min(replied_at) as replied_at
+    select
+        tenant_id,
+        in_reply_to_id as message_id,
+        min(replied_at) as replied_at,
+        min(greatest(replied_at, known_at)) as replied_known_at
     from {{ ref('stg_operational__replies') }}
     where in_reply_to_id is not null and {{ contact_is_rebuilt() }}
     group by tenant_id, in_reply_to_id
@@ -42,6 +46,7 @@ select
     messages.read_known_at,
     messages.failed_at,
     replies.replied_at,
+    replies.replied_known_at,
     attributed.converted_at,
     attributed.conversion_value_cents,
     attributed.opted_out_at,
