@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,27 +84,6 @@ def contact_ids_in(rows: pa.RecordBatch) -> list[uuid.UUID] | None:
             faults.add(CONTACT_ID, row, "is not a UUID", "uuid_parsing")
     faults.check()
     return found
-
-
-def batch_of(fields: Fields, columns: Mapping[str, Sequence[Any]], *, truth_values: bool) -> pa.RecordBatch | None:
-    """Columns of JSON values as a stream would bring them; None where a value is not plainly what its field asks for:
-    which one it is, `given.from_columns` tells. `truth_values`: whether there may be any, which Arrow takes for
-    numbers."""
-    import pyarrow as pa
-
-    if columns.keys() != set(fields.names) or len({len(values) for values in columns.values()}) > 1:
-        return None
-    if truth_values and any(bool in set(map(type, columns[name])) for name in fields.numbers):
-        return None
-    number, text, moment = pa.float64(), pa.string(), pa.timestamp("us", "UTC")
-    try:
-        arrays = [pa.array(columns[name], number) for name in fields.numbers]
-        # A text without a zone is no moment to Arrow either.
-        arrays += [pa.array(columns[name], text).cast(moment) for name in fields.moments]
-        arrays += [pa.array(columns[CONTACT + name]) for name in fields.attributes]
-        return pa.RecordBatch.from_arrays(arrays, fields.names)
-    except (pa.ArrowException, OverflowError):
-        return None
 
 
 def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFeatures:

@@ -20,6 +20,7 @@ from serving.kit.dependencies import RedisDep
 from serving.prediction import arrow, batches
 from serving.prediction.bundles import BundleBroken, CardMissing, ModelNotTrained
 from serving.prediction.health import ml_health
+from serving.prediction.json_columns import read_columns
 from serving.prediction.lean import Handler, Headers, caller_of, is_json
 from serving.prediction.predictor import (
     USUAL,
@@ -98,20 +99,15 @@ def _predicts_batch(model: str) -> Handler:
             return Response(stream, media_type=arrow.MEDIA_TYPE)
         if not is_json(headers):
             return None
-        # Values are not looked at one by one here: batches are checked a column at a time.
+        if (columns := read_columns(body)) is not None:
+            caller, now = await caller_of(request, headers, Role.SALES)
+            return await batches.answer_columns(request.app.state.predictor, caller.tenant_id, model, *columns, now)
         try:
             asked = validate(orjson.loads(body))
         except (orjson.JSONDecodeError, ValidationError):
             return None
         caller, now = await caller_of(request, headers, Role.SALES)
-        return await batches.answer_json(
-            request.app.state.predictor,
-            caller.tenant_id,
-            model,
-            asked,
-            now,
-            truth_values=batches.may_hold_truth_values(body),
-        )
+        return await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
 
     return answer
 
