@@ -17,147 +17,155 @@
 {%- set measures = (sums + lasts) | map(attribute='measure') | unique | list -%}
 {%- set built = built_up_to() -%}
 {%- set part = contact_parts()[0] -%}
-{%- set group = 'is_changed, day' if built is not none else 'day' -%}
-with branches as (
-    {%- for branch in branches %}
-    select
-        tenant_id,
-        contact_id,
-        {{ branch.at }} as occurred_at,
-        {{ day_index('greatest(' ~ branch.at ~ ', ' ~ branch.known ~ ')') }} + 1 as visible_day,
-        {{ day_index(branch.anchor or branch.at) }} as anchor_day,
-        {%- for measure in measures %}
-        {{ branch['values'].get(measure, 0) }} as {{ measure }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from {{ branch['from'] }}
-    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}{{ ' and ' ~ part if built is none }}
-    {{- ' union all' if not loop.last }}
-    {%- endfor %}
-),
+{%- set person = 'person' if built is not none else 'tenant_id, contact_id' -%}
+with
 {%- if built is not none %}
 changed as (
     select tenant_id, contact_id from {{ ref('int_contacts__changed') }} where changed_load > {{ built.load }}
 ),
 touched as (
     select tenant_id, contact_id from changed
+    {%- for relation in branches | map(attribute='from') | unique %}
     union
     select tenant_id, contact_id
-    from branches
-    where visible_day between {{ built.day + 1 }} and {{ built.last_day }}
-        {%- for days in windows %}
-        or anchor_day between {{ built.day - days }} and {{ built.last_day - days - 1 }}
-        {%- endfor %}
+    from {{ relation }}
+    where {% for branch in branches if branch.from == relation -%}
+        {{ branch.where ~ ' and ' if branch.where }}(
+            {{ on_days('greatest(' ~ branch.at ~ ', ' ~ branch.known ~ ')', built.day, built.last_day - 1) }}
+            {%- for days in windows %}
+            or {{ on_days(branch.anchor or branch.at, built.day - days, built.last_day - days - 1) }}
+            {%- endfor %}
+        ){{ ' or ' if not loop.last }}
+    {%- endfor %}
+    {%- endfor %}
 ),
-events as (
-    select *, (tenant_id, contact_id) in (select tenant_id, contact_id from changed) as is_changed
-    from branches
-    where (tenant_id, contact_id) in (select tenant_id, contact_id from touched)
-),
-{%- else %}
-events as (
-    select * from branches
+-- Grouped and sorted by a number, which is cheaper than by two texts.
+people as (
+    select
+        tenant_id,
+        contact_id,
+        row_number() over (order by contact_id, tenant_id) as person,
+        (tenant_id, contact_id) in (select tenant_id, contact_id from changed) as is_changed
+    from touched
 ),
 {%- endif %}
+events as (
+    {%- for branch in branches %}
+    select
+        {{ person ~ ', is_changed' if built is not none else person }},
+        {{ branch.at }} as occurred_at,
+        {{ day_index('greatest(' ~ branch.at ~ ', ' ~ branch.known ~ ')') }} + 1 as visible_day,
+        {{ day_index(branch.anchor or branch.at) }} as anchor_day,
+        {%- for measure in measures %}
+        {{ branch['values'].get(measure, 0) }} as {{ measure }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ branch['from'] }} as source
+    {%- if built is not none %}
+    inner join people on people.contact_id = source.contact_id and people.tenant_id = source.tenant_id
+    {%- endif %}
+    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}{{ ' and ' ~ part if built is none }}
+    {{- ' union all' if not loop.last }}
+    {%- endfor %}
+),
+-- An event comes into sight (0) and leaves each window after its days; -1 is all that was in sight on the last day built.
 steps as (
     select 0 as days
-    {%- for days in windows %}
+    {%- for days in ([-1] if built is not none else []) + windows %}
     union all
     select {{ days }}
     {%- endfor %}
 ),
-{%- set day = 'case when steps.days = 0 then visible_day else anchor_day + steps.days + 1 end' %}
+moved as (
+    select
+        events.*,
+        steps.days,
+        case
+            when steps.days = 0 then visible_day
+            {%- if built is not none %}
+            when steps.days = -1 then {{ built.day }}
+            {%- endif %}
+            else anchor_day + steps.days + 1
+        end as day
+    from events
+    cross join steps
+),
 changes as (
     select
-        tenant_id,
-        contact_id,
+        {{ person }},
         {%- for sum in sums %}
         {%- if sum.days %}
         case
-            when steps.days = {{ sum.days }} then -{{ sum.measure }}
-            when steps.days = 0 and visible_day <= anchor_day + {{ sum.days }} then {{ sum.measure }}
+            when days = {{ sum.days }} then -{{ sum.measure }}
+            when days = 0 and visible_day <= anchor_day + {{ sum.days }} then {{ sum.measure }}
+            {%- if built is not none %}
+            when days = -1 and anchor_day + {{ sum.days }} >= {{ built.day }} then {{ sum.measure }}
+            {%- endif %}
             else 0
         end as {{ sum.name }},
         {%- else %}
-        case when steps.days = 0 then {{ sum.measure }} else 0 end as {{ sum.name }},
+        case when days <= 0 then {{ sum.measure }} else 0 end as {{ sum.name }},
         {%- endif %}
         {%- endfor %}
         {%- for last in lasts %}
-        case when steps.days = 0 and {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
+        case when days <= 0 and {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
         {%- endfor %}
-        {% if built is not none %}is_changed,{% endif %}
-        {{ day }} as day
-    from events
-    cross join steps
-    where (
-        steps.days = 0
-        {%- for days in windows %}
-        or (steps.days = {{ days }} and visible_day <= anchor_day + {{ days }} and (
-            {%- for sum in sums if sum.days == days -%}
+        day
+    from moved
+    where day <= {{ built.last_day if built is not none else day_index(as_of()) }}
+    {%- if built is not none %}
+    and case when days = -1 then not is_changed and visible_day <= {{ built.day }} else is_changed or day > {{ built.day }} end
+    {%- endif %}
+    and (
+        days <= 0
+        {%- for window in windows %}
+        or (days = {{ window }} and visible_day <= anchor_day + {{ window }} and (
+            {%- for sum in sums if sum.days == window -%}
             {{ sum.measure }} <> 0{{ ' or ' if not loop.last }}
             {%- endfor -%}
         ))
         {%- endfor %}
     )
-    {%- if built is not none %}
-    and (is_changed or {{ day }} > {{ built.day }})
-    union all
-    -- What the others' windows held on the last day built.
-    select
-        tenant_id,
-        contact_id,
-        {%- for sum in sums %}
-        {%- if sum.days %}
-        case when anchor_day + {{ sum.days }} >= {{ built.day }} then {{ sum.measure }} else 0 end as {{ sum.name }},
-        {%- else %}
-        {{ sum.measure }} as {{ sum.name }},
-        {%- endif %}
-        {%- endfor %}
-        {%- for last in lasts %}
-        case when {{ last.measure }} <> 0 then occurred_at end as {{ last.name }},
-        {%- endfor %}
-        false,
-        {{ built.day }}
-    from events
-    where not is_changed and visible_day <= {{ built.day }}
-    {%- endif %}
 ),
 daily as (
     select
-        tenant_id,
-        contact_id,
+        {{ person }},
         {%- for sum in sums %}
         cast(sum({{ sum.name }}) as bigint) as {{ sum.name }},
         {%- endfor %}
         {%- for last in lasts %}
         max({{ last.name }}) as {{ last.name }},
         {%- endfor %}
-        {{ group }}
+        day
     from changes
-    where day <= {{ built.last_day if built is not none else day_index(as_of()) }}
-    group by tenant_id, contact_id, {{ group }}
+    group by {{ person }}, day
 ),
 cumulated as (
     select
-        tenant_id,
-        contact_id,
+        {{ person }},
         {%- for sum in sums %}
         cast(sum({{ sum.name }}) over until_day as bigint) as {{ sum.name }},
         {%- endfor %}
         {%- for last in lasts %}
         max({{ last.name }}) over until_day as {{ last.name }},
         {%- endfor %}
-        {{ group }}
+        day
     from daily
-    window until_day as (partition by tenant_id, contact_id order by day rows between unbounded preceding and current row)
+    window until_day as (partition by {{ person }} order by day rows between unbounded preceding and current row)
 ),
 snapshots as (
     select *, {{ midnight('day') }} as event_timestamp, {{ midnight('day') }} as created_timestamp
     from cumulated
     {%- if built is not none %}
+    inner join people using (person)
     where is_changed or day > {{ built.day }}
     {%- endif %}
 )
 {% endmacro %}
+
+{#- Whether a moment lies on one of these days (UTC), as a comparison with the column itself. -#}
+{% macro on_days(moment, first, last) -%}
+    ({{ moment }} >= {{ midnight(first) }} and {{ moment }} < {{ midnight(last + 1) }})
+{%- endmacro %}
 
 {#- Days a build as of a later moment left, when the moment went back. -#}
 {% macro forget_days_to_come() -%}
