@@ -4,6 +4,8 @@
     'conversions': 'contact_id', 'consents': 'contact_id', 'consent_events': 'contact_id',
     'conversations': 'contact_id', 'outbound_messages': 'contact_id', 'decisions': 'contact_id',
 } -%}
+{#- What belongs to one of their rows and does not name the contact itself. -#}
+{%- set parts = {'messages': ['message_status_events', 'message_id'], 'orders': ['order_items', 'order_id']} -%}
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
@@ -27,19 +29,15 @@ with changed as (
     {%- for table, contact in contact_columns.items() %}
     select tenant_id, {{ contact }} as contact_id
     from {{ source('operational', table) }}
-    where id in (select id from {{ source('operational', table) }} where _load_id > {{ built.load }})
+    where id in (
+        select id from {{ source('operational', table) }} where _load_id > {{ built.load }}
+        {%- if table in parts %}
+        union all
+        select {{ parts[table][1] }} from {{ source('operational', parts[table][0]) }} where _load_id > {{ built.load }}
+        {%- endif %}
+    )
     union all
     {%- endfor %}
-    select messages.tenant_id, messages.contact_id
-    from {{ source('operational', 'message_status_events') }} as statuses
-    inner join {{ source('operational', 'messages') }} as messages on messages.id = statuses.message_id
-    where statuses._load_id > {{ built.load }}
-    union all
-    select orders.tenant_id, orders.contact_id
-    from {{ source('operational', 'order_items') }} as items
-    inner join {{ source('operational', 'orders') }} as orders on orders.id = items.order_id
-    where items._load_id > {{ built.load }}
-    union all
     select tenant_id, contact_id
     from {{ source('operational', 'deletions') }}
     where _load_id > {{ built.load }} and contact_id is not null
