@@ -13,48 +13,24 @@ with hours as (
     from {{ ref('mart_message_volume_hourly') }}
     group by tenant_id, local_date
 ),
-messages as (
-    select
-        messages.tenant_id,
-        messages.conversation_id,
-        messages.contact_id,
-        messages.direction,
-        messages.sent_at,
-        cast({{ local_time('messages.sent_at', 'tenants.timezone') }} as date) as local_date
-    from {{ ref('fct_messages') }} as messages
-    inner join {{ ref('dim_tenants') }} as tenants on tenants.tenant_id = messages.tenant_id
-),
--- A day of sends alone is no conversation. One conversation is with one person.
-talked as (
+talks as (
     select
         tenant_id,
         local_date,
-        conversation_id,
-        min(case when direction = 'inbound' then contact_id end) as contact_id,
-        {{ seconds_between('min(sent_at)', 'max(sent_at)') }} as duration_seconds
-    from messages
-    group by tenant_id, local_date, conversation_id
-    having count(case when direction = 'inbound' then 1 end) > 0
-),
-talks as (
-    select tenant_id, local_date, count(*) as conversations, cast(sum(duration_seconds) as bigint) as conversation_seconds_sum
-    from talked
-    group by tenant_id, local_date
-),
-people as (
-    select tenant_id, local_date, count(distinct contact_id) as active_contacts
-    from talked
+        count(*) as conversations,
+        count(distinct contact_id) as active_contacts,
+        cast(sum(duration_seconds) as bigint) as conversation_seconds_sum
+    from {{ ref('int_messaging__talks') }}
     group by tenant_id, local_date
 ),
 days as (
     select
         hours.*,
-        coalesce(people.active_contacts, 0) as active_contacts,
+        coalesce(talks.active_contacts, 0) as active_contacts,
         coalesce(talks.conversations, 0) as conversations,
         coalesce(talks.conversation_seconds_sum, 0) as conversation_seconds_sum
     from hours
     left join talks on talks.tenant_id = hours.tenant_id and talks.local_date = hours.local_date
-    left join people on people.tenant_id = hours.tenant_id and people.local_date = hours.local_date
 )
 select
     tenant_id,
