@@ -9,8 +9,9 @@
 
     `sums`: [{'name', 'measure', 'days'}], days 0 = ever. `lasts`: [{'name', 'measure'}], the newest `at` so far.
 
-    On a second run the contacts anything changed about are built whole. Of the others only the days since are added, for
-    those with an event entering or leaving a window on them: what came before is carried as one sum.
+    On a second run the contacts about whom anything changed that a day built may show are built whole. Of the others only
+    the days since are added, for those with an event entering or leaving a window on them: what came before is carried as
+    one sum. News that happened and became known on the last day built or later is in none of its snapshots (ADR 13).
 -#}
 {% macro rolling_features(branches, sums, lasts=[]) %}
 {%- set windows = sums | map(attribute='days') | select('gt', 0) | unique | sort | list -%}
@@ -21,7 +22,7 @@
 with
 {%- if built is not none %}
 changed as (
-    select tenant_id, contact_id from {{ ref('int_contacts__changed') }} where changed_load > {{ built.load }}
+    select tenant_id, contact_id from {{ contacts_changed_before(built) }}
 ),
 touched as (
     select tenant_id, contact_id from changed
@@ -116,7 +117,17 @@ changes as (
     and case when days = -1 then not is_changed and visible_day <= {{ built.day }} else is_changed or day > {{ built.day }} end
     {%- endif %}
     and (
-        days <= 0
+        days = 0
+        {%- if built is not none %}
+        or (days = -1 and (
+            {%- for measure in measures %}
+            {%- set reach = sums | selectattr('measure', 'equalto', measure) | map(attribute='days') | list %}
+            {%- set is_for_ever = 0 in reach or measure in lasts | map(attribute='measure') %}
+            {{- measure }} <> 0{{ ' and anchor_day + ' ~ reach | max ~ ' >= ' ~ built.day if not is_for_ever }}
+            {{- ' or ' if not loop.last }}
+            {%- endfor -%}
+        ))
+        {%- endif %}
         {%- for window in windows %}
         or (days = {{ window }} and visible_day <= anchor_day + {{ window }} and (
             {%- for sum in sums if sum.days == window -%}
@@ -167,12 +178,44 @@ snapshots as (
     ({{ moment }} >= {{ midnight(first) }} and {{ moment }} < {{ midnight(last + 1) }})
 {%- endmacro %}
 
-{#- Days a build as of a later moment left, when the moment went back. -#}
+{#- A model of rolling features: what of it a second run builds anew is forgotten first. -#}
+{% macro incremental_by_contact_and_day() %}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    pre_hook=["{{ forget_changed_histories() }}", "{{ forget_days_to_come() }}"],
+    post_hook="{{ add_other_parts() }}",
+    meta={'rebuilt_by': 'contact'},
+) }}
+{% endmacro %}
+
+{#- The contacts, as a FROM clause, about whom anything changed that a day built may show. -#}
+{% macro contacts_changed_before(built) -%}
+    {%- set changed = ref('int_contacts__changed') -%}
+    {%- if built is not none -%}
+    {{ changed }} where changed_load > {{ built.load }} and since_day < {{ built.day }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- A table without a watermark is what a killed first build left. -#}
+{% macro forget_changed_histories() -%}
+    {%- set built = built_up_to() -%}
+    {%- set changed = contacts_changed_before(built) -%}
+    {%- if execute and is_incremental() -%}
+    delete from {{ this }}
+    {%- if built is not none %}
+    where (tenant_id, contact_id) in (select tenant_id, contact_id from {{ changed }})
+    {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Days after the last one built: an unfinished run left them, or a build as of a later moment when that went back. -#}
 {% macro forget_days_to_come() -%}
     {%- if execute and is_incremental() -%}
     {%- set built = built_up_to() -%}
-    {%- if built is not none and built.last_day < built.day -%}
-    delete from {{ this }} where event_timestamp > {{ as_of() }}
+    {%- if built is not none -%}
+    delete from {{ this }} where event_timestamp > {{ midnight([built.day, built.last_day] | min) }}
     {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -39,8 +39,16 @@ LATE_AND_CORRECTED = """
         SELECT id, history_id('campaign', 'ours', 3), 'Campaign 3', 'Hello', '{}', 86400, '2026-01-11Z'
         FROM tenants WHERE slug = 'ours';
     SELECT by_hand(32, 3, '2026-01-11 08:00Z', 'hand-4'), by_hand(40, 3, '2026-01-11 08:00Z', 'hand-5');
+    -- What happened since the last day built, and no more: a send and its order.
+    SELECT by_hand(38, 1, '2026-01-11 08:00Z', 'hand-8');
+    INSERT INTO orders (tenant_id, contact_id, external_id, platform, status, total_cents, ordered_at, known_at)
+        SELECT tenant_id, contact_id, 'since', 'shop', 'delivered', 700, '2026-01-11 12:00Z', '2026-01-11 12:00Z'
+        FROM messages WHERE provider_id = 'hand-8';
 """
 SETTINGS_AND_ERASURE = """
+    -- A send that becomes known after the order of days ago that it takes from another.
+    SELECT by_hand(38, 1, '2026-01-11 10:00Z', 'hand-9');
+    UPDATE messages SET known_at = '2026-01-13Z' WHERE provider_id = 'hand-9';
     UPDATE tenants SET timezone = 'Asia/Tokyo' WHERE slug = 'theirs';
     UPDATE campaigns SET attribution_seconds = 86400 WHERE id = history_id('campaign', 'ours', 2);
     DELETE FROM contacts WHERE id = history_id('contact', 'ours', 5);
@@ -140,8 +148,8 @@ class TestSecondRun:
         assert differences(second.duckdb, second.whole, leave=(CHANGED,)) == []
 
     def test_it_rebuilds_only_the_contacts_something_happened_to(self, second, first):
-        # 4, 31, 32, 40 of ours and 3 of theirs.
-        assert second.duckdb[CHANGED].height == 5
+        # 4, 31, 32, 38, 40 of ours and 3 of theirs.
+        assert second.duckdb[CHANGED].height == 6
         assert (
             first.duckdb["features.contact_orders_daily"].height
             != second.duckdb["features.contact_orders_daily"].height
@@ -179,7 +187,7 @@ def test_a_killed_run_is_done_again(third, twins):
     said = []
     for line in process.stdout:
         said.append(line)
-        if "OK created" in line and "int_messaging__messages" in line:
+        if "OK created" in line and "contact_messaging_daily" in line:
             process.kill()
             break
     process.wait()

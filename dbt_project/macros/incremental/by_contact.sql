@@ -1,12 +1,11 @@
 {#- A model that rebuilds, on a second run, the rows of exactly the contacts anything changed about. It has the columns
-    tenant_id and contact_id, and reads each input `where {{ contact_is_rebuilt('alias') }}`. `before` and `after` are hooks. -#}
-{% macro incremental_by_contact(before=[], after=[]) %}
+    tenant_id and contact_id, and reads each input `where {{ contact_is_rebuilt('alias') }}`. -#}
+{% macro incremental_by_contact() %}
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
     on_schema_change='fail',
-    pre_hook=["{{ forget_changed_contacts() }}"] + before,
-    post_hook=after,
+    pre_hook="{{ forget_changed_contacts() }}",
     meta={'rebuilt_by': 'contact'},
 ) }}
 {% endmacro %}

@@ -1,4 +1,4 @@
-{{ incremental_by_contact(before=["{{ forget_days_to_come() }}"], after=["{{ add_other_parts() }}"]) }}
+{{ incremental_by_contact_and_day() }}
 {%- set read_delay = 'case when read_at >= sent_at then ' ~ micros_between('sent_at', 'read_at') ~ ' else 0 end' -%}
 {{ rolling_features(
     branches=[

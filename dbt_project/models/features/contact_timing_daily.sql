@@ -1,4 +1,4 @@
-{{ incremental_by_contact(before=["{{ forget_days_to_come() }}"], after=["{{ add_other_parts() }}"]) }}
+{{ incremental_by_contact_and_day() }}
 {{ rolling_features(
     branches=[
         {'from': ref('int_contacts__signs'), 'at': 'occurred_at', 'known': 'known_at', 'values': {
