@@ -64,7 +64,8 @@ events as (
     {%- if built is not none %}
     inner join people on people.contact_id = source.contact_id and people.tenant_id = source.tenant_id
     {%- endif %}
-    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}{{ ' and ' ~ part if built is none }}
+    where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}
+        and {{ part if built is none else is_one_of('people', 'source') }}
     {{- ' union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -205,7 +206,7 @@ snapshots as (
     {%- if execute and is_incremental() -%}
     delete from {{ this }}
     {%- if built is not none %}
-    where (tenant_id, contact_id) in (select tenant_id, contact_id from {{ changed }})
+    where {{ is_one_of(changed) }}
     {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
