@@ -65,7 +65,7 @@ events as (
     inner join people on people.contact_id = source.contact_id and people.tenant_id = source.tenant_id
     {%- endif %}
     where {{ branch.at }} is not null{{ ' and ' ~ branch.where if branch.where }}
-        and {{ part if built is none else is_one_of('people', 'source') }}
+        and {{ part if built is none else 'source.contact_id in (select contact_id from people)' }}
     {{- ' union all' if not loop.last }}
     {%- endfor %}
 ),
