@@ -57,6 +57,10 @@ def ask_arrow(api, headers, body):
     return api.post(ROUTE, headers=headers | {"Content-Type": ARROW}, content=body)
 
 
+def _rows(columns):
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def faults(answer):
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), answer.text
     return [(error["field"], error.get("row"), error["code"]) for error in answer.json()["errors"]]
@@ -112,6 +116,34 @@ class TestRowsAndColumns:
         given = {name: [value] * 2 for name, value in GOOD.items()} | {"orders_total": [1]}
         found = faults(api.post(ROUTE, headers=headers, json={"columns": given}))
         assert {code for _, _, code in found} == {"length"}
+
+    @pytest.mark.parametrize(
+        ("values", "found"),
+        [([1.5, True], (1, "float_type")), ([1, "2"], (1, "float_type")), ([[1], [2]], (0, "float_type")),
+         ([1, None, 2e12], (2, "finite_number")), ([[1, 2], None], (0, "float_type"))],
+    )  # fmt: skip
+    def test_a_column_is_told_what_is_no_number_in_it(self, api, headers, values, found):
+        given = {name: [value] * len(values) for name, value in GOOD.items()} | {"orders_total": values}
+        first, *_ = faults(api.post(ROUTE, headers=headers, json={"columns": given}))
+        assert first == ("orders_total", *found)
+
+    def test_columns_may_be_asked_about_with_a_campaign(self, api, headers):
+        given = {name: [value, value] for name, value in GOOD.items()} | {"contact.gender": ["f", None]}
+        body = {"columns": given, "campaign_attributes": {"reward": 4, "channels": ["app"]}}
+        answer = api.post(ROUTE, headers=headers, json=body)
+        assert answer.status_code == 200, answer.text
+        lean = answer.json()["predictions"]
+        by_rows = api.post(ROUTE, headers=headers, json={"rows": _rows(given), "campaign_attributes": {"reward": 4}})
+        assert lean == by_rows.json()["predictions"]
+        unknown = api.post(ROUTE, headers=headers, json={"columns": given, "campaign_id": "x"})
+        assert faults(unknown) == [("campaign_id", None, "uuid_parsing")]
+
+    def test_columns_of_no_or_too_many_rows_are_refused(self, api, headers):
+        for count, code in ((0, "too_short"), (1_001, "too_long")):
+            given = {name: [value] * count for name, value in GOOD.items()}
+            assert {found for _, _, found in faults(api.post(ROUTE, headers=headers, json={"columns": given}))} == {
+                code
+            }
 
     @pytest.mark.parametrize("body", [{}, {"rows": [GOOD], "contact_ids": [str(uuid.uuid4())]}, {"rows": []}])
     def test_who_is_asked_about_must_be_said_once(self, api, headers, body):
