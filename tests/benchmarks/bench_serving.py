@@ -55,6 +55,8 @@ START = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=
 CONNECTIONS = 16
 BATCH = 1_000
 BATCH_CONNECTIONS = 4
+# As many rows as an Arrow stream may bring.
+LARGE = 20_000
 TENANTS = 200
 # So little that 200 bundles cannot all be held: a worker has to evict.
 SMALL_CACHE_BYTES = 60_000_000
@@ -288,6 +290,8 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
     by_id = request("POST", BATCH_PATH, json.dumps({"contact_ids": ids}).encode(), **key)
     by_columns = request("POST", BATCH_PATH, json.dumps({"columns": columns}).encode(), **key)
     arrow = request("POST", BATCH_PATH, arrow_body(columns), content_type=ARROW, Accept=ARROW, **key)
+    repeated = {name: values * (LARGE // BATCH) for name, values in columns.items()}
+    large = request("POST", BATCH_PATH, arrow_body(repeated), content_type=ARROW, Accept=ARROW, **key)
 
     # MLflow looks for its web server by name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -313,6 +317,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
                 ("columns", port, [by_columns], BATCH_CONNECTIONS),
                 ("ids", port, [by_id], BATCH_CONNECTIONS),
                 ("arrow", port, [arrow], BATCH_CONNECTIONS),
+                ("large", port, [large], BATCH_CONNECTIONS),
             ):
                 done = run_load(at, requests, connections=connections, seconds=seconds)
                 rounds_of.setdefault(name, []).append(done)
@@ -352,6 +357,8 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
                at_least=0.6),
         figure("batch, Arrow, beside our own trees in-process", loads["arrow"].rate * BATCH, "rows/s",
                alone["our trees"]),
+        figure(f"batch of {LARGE:,}, Arrow, beside {library} in-process", loads["large"].rate * LARGE, "rows/s",
+               alone[library]),
         figure("batch, Arrow, beside MLflow", loads["arrow"].rate * BATCH, "rows/s", their_rows),
         figure("first answer of a tenant not loaded, median", 1e3 * statistics.median(misses), "ms", at_most=100),
         figure("first answer of a tenant not loaded, worst", 1e3 * max(misses), "ms", at_most=100),
