@@ -96,7 +96,8 @@ def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFe
     numbers = np.empty((len(fields.numbers), rows.num_rows))
     for position, name in enumerate(fields.numbers):
         numbers[position] = _numbers(name, columns[name], faults)
-    for position, row in np.argwhere(~(np.abs(numbers) <= MAX_NUMBER)).tolist():
+    fit = np.abs(numbers) <= MAX_NUMBER
+    for position, row in [] if fit.all() else np.argwhere(~fit).tolist():
         if columns[fields.numbers[position]][row].is_valid:
             faults.add(fields.numbers[position], row, "is not a number between -1e12 and 1e12", "finite_number")
     moments = np.empty((rows.num_rows, len(fields.moments)), np.int64)

@@ -31,7 +31,7 @@ async def answer_json(
         return await answer_columns(predictor, tenant_id, model, body, body.columns, at)
     if body.rows is not None:
         rows = body.rows
-        return await _answer(predictor, tenant_id, model, body, lambda fields: columns_of(fields, rows), at)
+        return await _answer(predictor, tenant_id, model, body, len(rows), lambda fields: columns_of(fields, rows), at)
     question = Question(body.campaign_id, body.campaign_attributes)
     batch = await predictor.predict_many(tenant_id, model, body.contact_ids or [], question, at=at)
     return orjson.dumps({"predictions": batch.predictions, "not_predicted": batch.not_predicted})
@@ -46,7 +46,8 @@ async def answer_columns(
     at: dt.datetime,
 ) -> bytes:
     """As `answer_json`."""
-    return await _answer(predictor, tenant_id, model, asked, lambda _: columns, at)
+    count = len(next(iter(columns.values()), ()))
+    return await _answer(predictor, tenant_id, model, asked, count, lambda _: columns, at)
 
 
 async def _answer(
@@ -54,12 +55,13 @@ async def _answer(
     tenant_id: uuid.UUID,
     model: str,
     asked: Asked,
+    count: int,
     columns: Callable[[Fields], Mapping[str, Column]],
     at: dt.datetime,
 ) -> bytes:
     question = Question(asked.campaign_id, asked.campaign_attributes)
     given = await predictor.judge(
-        tenant_id, model, lambda fields, zone: _features(fields, columns(fields), zone), question, at=at
+        tenant_id, model, lambda fields, zone: _features(fields, columns(fields), zone), count, question, at=at
     )
     return b'{"predictions":%b}' % _rows_of(given)
 
@@ -113,6 +115,6 @@ async def answer_arrow(predictor: Predictor, tenant_id: uuid.UUID, model: str, b
         batch = await predictor.predict_many(tenant_id, model, contact_ids, question, at=at)
         return arrow.answer_contacts(batch, contact_ids)
     given = await predictor.judge(
-        tenant_id, model, lambda fields, zone: arrow.features_in(fields, rows, zone), question, at=at
+        tenant_id, model, lambda fields, zone: arrow.features_in(fields, rows, zone), rows.num_rows, question, at=at
     )
     return arrow.answer_given(given.bundle, given.made, given.outside)

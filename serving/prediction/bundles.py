@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.feature_services import FEATURE_SERVICES, FeatureService
+from feature_store.feature_services import CLOCK, FEATURE_SERVICES, FeatureService
 from feature_store.online import OnlineFeatures
 from feature_store.transforms import InputColumn, encode_online
 from serving.errors import Conflict, Unavailable
@@ -118,6 +118,11 @@ class Bundle:
         except (OSError, ValueError) as error:
             raise CardMissing from error
         return card
+
+    @cached_property
+    def asks_for_the_clock(self) -> bool:
+        """Whether it matters what the tenant's clock shows."""
+        return any(each.source == "on_demand" and each.field in CLOCK for each in self.inputs)
 
     @property
     def interval_level(self) -> float | None:

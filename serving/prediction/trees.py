@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -59,10 +60,14 @@ class BoostedTrees:
         for turned in taken[1:]:
             places <<= 1
             places |= np.unpackbits(turned, axis=1)
-        first = np.arange(len(places), dtype=np.uint32)[:, None] << self.depth
-        summed: NDArray[np.float32] = self.leaves.take(places + first).sum(axis=0)
+        summed: NDArray[np.float32] = self.leaves.take(places + self._first).sum(axis=0)
         # The last byte may hold more than the last row.
         return summed[: len(matrix)]
+
+    @cached_property
+    def _first(self) -> NDArray[np.uint32]:
+        """Where in `leaves` each tree begins, (trees, 1)."""
+        return np.arange(0, len(self.leaves), 2**self.depth, dtype=np.uint32)[:, None]
 
     def _conditions(self, columns: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(conditions, rows / 8), a bit for each row."""
