@@ -109,6 +109,8 @@ class Bundle:
     _tiers: tuple[tuple[str, float], ...]
     _interval: _IntervalTable | None
     _session: onnxruntime.InferenceSession
+    # The same graph for many rows; None where only the session runs it.
+    _trees: BoostedTrees | None
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
@@ -136,16 +138,10 @@ class Bundle:
         campaign = self.reference_campaign if campaign_attributes is None else campaign_attributes
         return encode_online(features, self.inputs, campaign, at)
 
-    @cached_property
-    def _trees(self) -> BoostedTrees | None:
-        """The graph for many rows; None where only the session runs it. Raises: BundleBroken."""
-        return boosted_trees(_verified(self._folder, self.digest)[1])
-
     def probability(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated, (n,). Raises: BundleBroken when the graph gives no number."""
-        trees = self._trees if len(matrix) >= _MANY_ROWS else None
-        if trees is not None:
-            raw = trees.probability(matrix)
+        if self._trees is not None and len(matrix) >= _MANY_ROWS:
+            raw = self._trees.probability(matrix)
         else:
             raw = self._session.run(["probabilities"], {"X": matrix})[0][:, 1].astype(np.float64)
         if not np.isfinite(raw).all():
@@ -197,7 +193,10 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
     import onnxruntime
 
     try:
-        manifest, graph = _verified(folder, digest)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        graph = (folder / "model.onnx").read_bytes()
+        if bundle_digest(graph, manifest) != digest or manifest["digest"] != digest:
+            raise BundleBroken("its files do not have its digest")
         if (manifest["tenant_id"], manifest["model"]) != (str(tenant_id), model):
             raise BundleBroken("it belongs to another tenant or model")
         if manifest["schema_version"] != SCHEMA_VERSION:
@@ -229,24 +228,12 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
             _tiers=tuple(tiers),
             _interval=_interval_table(manifest.get("interval")),
             _session=session,
+            _trees=boosted_trees(graph),
         )
     except BundleBroken:
         raise
     except Exception as error:  # onnxruntime raises its own types, which are not exported under stable names
         raise BundleBroken("its files cannot be read") from error
-
-
-def _verified(folder: Path, digest: str) -> tuple[dict[str, Any], bytes]:
-    """Manifest and graph. Raises: BundleBroken."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        graph = (folder / "model.onnx").read_bytes()
-        sound = bundle_digest(graph, manifest) == digest == manifest["digest"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleBroken("its files cannot be read") from error
-    if not sound:
-        raise BundleBroken("its files do not have its digest")
-    return manifest, graph
 
 
 def _interval_table(given: Mapping[str, Any] | None) -> _IntervalTable | None:

@@ -92,8 +92,8 @@ def boosted_trees(graph: bytes) -> BoostedTrees | None:
     if len(nodes) != 1 or nodes[0].op_type != "TreeEnsembleClassifier":
         return None
     told = {one.name: onnx.helper.get_attribute_value(one) for one in nodes[0].attribute}
-    two_classes = told["post_transform"] == b"LOGISTIC" and set(told["class_ids"]) == {0}
-    if not two_classes or set(told["nodes_modes"]) != {b"BRANCH_LT", b"LEAF"} or len(told["base_values"]) != 1:
+    two_classes = told.get("post_transform") == b"LOGISTIC" and set(told["class_ids"]) == {0}
+    if not two_classes or set(told["nodes_modes"]) != {b"BRANCH_LT", b"LEAF"} or len(told.get("base_values", ())) != 1:
         return None
     return _laid_out(told)
 
