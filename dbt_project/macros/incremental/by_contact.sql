@@ -25,8 +25,8 @@
     which rows to read the others of, and not by two. -#}
 {% macro is_one_of(contacts, alias=none) -%}
     {%- set of = alias ~ '.' if alias else '' -%}
-    {{ of }}contact_id in (select contact_id from {{ contacts }})
-    and ({{ of }}tenant_id, {{ of }}contact_id) in (select tenant_id, contact_id from {{ contacts }})
+    ({{ of }}contact_id in (select contact_id from {{ contacts }})
+    and ({{ of }}tenant_id, {{ of }}contact_id) in (select tenant_id, contact_id from {{ contacts }}))
 {%- endmacro %}
 
 {#- A table without a watermark is what a killed first build left. -#}
