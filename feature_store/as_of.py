@@ -1,16 +1,18 @@
 """The SQL of the only as-of join of the project.
 
-For each row of a temporary table `spine` (spine_row, tenant_id, contact_id, at), the newest row of each view that was
-true and known at `at`. A bounded hash join with one aggregate that keeps the row's address, then one look at that
-address: neither side is sorted, and only the keys of a view's rows are read before its columns are. DuckDB's own ASOF
-sorts both whole sides and knows one time, so a late row needs a rewrite of the view first.
+For each row of a temporary table `spine` (spine_row, tenant_id, contact_id, at), or for every contact at one moment,
+the newest row of each view that was true and known then. A bounded hash join with one aggregate that keeps the row's
+address, then one look at that address: neither side is sorted, and only the keys of a view's rows are read before its
+columns are. One moment needs no join to find the address: the rows of a view are grouped by contact where they lie.
+DuckDB's own ASOF sorts both whole sides and knows one time, so a late row needs a rewrite of the view first.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
-from feature_store.feature_view import FeatureView
+from feature_store.feature_view import FeatureView, Selection
 from feature_store.sessions import literal
 
 # (tenant, contact, event, created) is the grain of every view, so this order leaves no ties.
@@ -23,45 +25,66 @@ ADDRESS = {"duckdb": "rowid", "postgres": "ctid"}
 TYPES = {"float32": "double precision", "timestamp": "timestamptz", "json": "varchar"}
 
 
-def as_of(dialect: str, views: tuple[tuple[FeatureView, tuple[str, ...]], ...], key: str = "spine_row") -> str:
-    """A SELECT of the spine's `key`, each view's columns and `tenant_timezone`: one row per row of `spine`, in any
-    order."""
-    found = ", ".join(f"{view.name}_found AS ({_found(dialect, view)})" for view, _ in views)
+def as_of(dialect: str, views: Selection) -> str:
+    """A SELECT of `spine_row`, each view's columns and `tenant_timezone`: one row per row of `spine`, in any order."""
+    newest = [
+        f"SELECT spine.spine_row, {_newest(dialect, view)} AS newest"
+        f" FROM spine JOIN {view.source.table} AS {view.name} ON {view.name}.tenant_id = spine.tenant_id"
+        f" AND {view.name}.contact_id = spine.contact_id AND {_usable(view, 'spine.at')} GROUP BY spine.spine_row"
+        for view, _ in views
+    ]
+    return _looked_up(dialect, views, newest, "spine", ("spine_row",), "spine_row")
+
+
+def as_of_everybody(dialect: str, views: Selection, at: dt.datetime, tenant_id: str | None = None) -> str:
+    """A SELECT of `contact_id`, each view's columns and `tenant_timezone` as of one moment (UTC): one row per contact
+    of the tenant (of all tenants without one), in any order."""
+    moment = f"CAST({literal(at.isoformat())} AS timestamptz)"
+    whose = "true" if tenant_id is None else f"tenant_id = {literal(tenant_id)}"
+    keys = ("tenant_id", "contact_id") if tenant_id is None else ("contact_id",)
+    newest = [
+        f"SELECT {', '.join(keys)}, {_newest(dialect, view)} AS newest FROM {view.source.table} AS {view.name}"
+        f" WHERE {whose} AND {_usable(view, moment)} GROUP BY {', '.join(keys)}"
+        for view, _ in views
+    ]
+    contacts = f"(SELECT tenant_id, contact_id FROM marts.dim_contacts WHERE {whose})"
+    return _looked_up(dialect, views, newest, contacts, keys, "contact_id")
+
+
+def _looked_up(
+    dialect: str, views: Selection, newest: Sequence[str], spine: str, keys: Sequence[str], named: str
+) -> str:
+    """`newest` has a SELECT for each view, of `keys` and the address `newest`; `named` is the spine's column to add."""
+    found = ", ".join(f"{view.name}_found AS ({sql})" for (view, _), sql in zip(views, newest, strict=True))
     columns = ", ".join(
         f"CAST({view.name}.{name} AS {_type(view, name)}) AS {name}" for view, names in views for name in names
     )
     joins = " ".join(
-        f"LEFT JOIN {view.name}_found ON {view.name}_found.spine_row = spine.spine_row"
+        f"LEFT JOIN {view.name}_found ON {' AND '.join(f'{view.name}_found.{key} = asked.{key}' for key in keys)}"
         f" LEFT JOIN {view.source.table} AS {view.name} ON {view.name}.{ADDRESS[dialect]} = {view.name}_found.newest"
         for view, _ in views
     )
     return (
-        f"WITH {found} SELECT spine.{key}, {columns}, tenant.timezone AS tenant_timezone FROM spine {joins}"
-        " LEFT JOIN marts.dim_tenants AS tenant ON tenant.tenant_id = spine.tenant_id"
+        f"WITH {found} SELECT asked.{named}, {columns}, tenant.timezone AS tenant_timezone FROM {spine} AS asked"
+        f" {joins} LEFT JOIN marts.dim_tenants AS tenant ON tenant.tenant_id = asked.tenant_id"
     )
 
 
-def everybody(at: dt.datetime, tenant_id: str | None = None) -> str:
-    """A SELECT of the rows of `spine` that ask about each of the tenant's contacts (all tenants' without one) at one
-    moment (UTC)."""
-    whose = "" if tenant_id is None else f" WHERE tenant_id = {literal(tenant_id)}"
-    return (
-        "SELECT row_number() OVER () AS spine_row, tenant_id, contact_id,"
-        f" CAST({literal(at.isoformat())} AS timestamptz) AS at FROM marts.dim_contacts{whose}"
-    )
+def _newest(dialect: str, view: FeatureView) -> str:
+    """The aggregate that gives the address of a group's newest row."""
+    event, created = _times(view)
+    return NEWEST[dialect].format(view=view.name, event=event, created=created)
 
 
-def _found(dialect: str, view: FeatureView) -> str:
-    """For each spine row that has one, the address of the newest usable row of the view."""
-    event = f"{view.name}.{view.source.event_timestamp}"
-    created = f"{view.name}.{view.source.created_timestamp}"
-    fresh = "" if view.ttl is None else f" AND {event} >= spine.at - {_interval(view.ttl)}"
-    return (
-        f"SELECT spine.spine_row, {NEWEST[dialect].format(view=view.name, event=event, created=created)} AS newest"
-        f" FROM spine JOIN {view.source.table} AS {view.name} ON {view.name}.tenant_id = spine.tenant_id"
-        f" AND {view.name}.contact_id = spine.contact_id AND {event} <= spine.at AND {created} <= spine.at{fresh}"
-        " GROUP BY spine.spine_row"
-    )
+def _usable(view: FeatureView, at: str) -> str:
+    """True and known at the moment, and not expired."""
+    event, created = _times(view)
+    fresh = "" if view.ttl is None else f" AND {event} >= {at} - {_interval(view.ttl)}"
+    return f"{event} <= {at} AND {created} <= {at}{fresh}"
+
+
+def _times(view: FeatureView) -> tuple[str, str]:
+    return f"{view.name}.{view.source.event_timestamp}", f"{view.name}.{view.source.created_timestamp}"
 
 
 def _type(view: FeatureView, name: str) -> str:

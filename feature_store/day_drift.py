@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.as_of import as_of, everybody
+from feature_store.as_of import as_of_everybody
 from feature_store.drift import Bins, bin_shares, fit_bins, population_stability
 from feature_store.feature_services import FeatureService
 from feature_store.feature_views import FEATURES
@@ -88,8 +88,7 @@ def values_at(warehouse: Warehouse, feature: str, at: dt.datetime, tenant_id: st
     else:
         raise NotANumber(feature)
     with open_session(warehouse) as session:
-        session.keep("spine", everybody(at, tenant_id))
-        frame = pl.from_arrow(session.table(as_of(session.dialect, service.views())))
+        frame = pl.from_arrow(session.table(as_of_everybody(session.dialect, service.views(), at, tenant_id)))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table never becomes a series
     known = frame.filter(pl.col("first_known_at").is_not_null())
     if known.is_empty():

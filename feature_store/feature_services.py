@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_store.feature_view import FeatureView
+from feature_store.feature_view import Selection
 from feature_store.feature_views import FEATURE_VIEWS
 from feature_store.on_demand import ON_DEMAND
 
@@ -24,7 +24,7 @@ class FeatureService:
         needs = {name for on_demand in self.on_demand for name in ON_DEMAND[on_demand].needs}
         return frozenset(self.features) | needs | {"contact_attributes"}
 
-    def views(self) -> tuple[tuple[FeatureView, tuple[str, ...]], ...]:
+    def views(self) -> Selection:
         """Each view the service reads, with the columns it takes from it."""
         wanted = self.stored()
         parts = ((view, tuple(f.name for f in view.features if f.name in wanted)) for view in FEATURE_VIEWS)

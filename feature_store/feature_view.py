@@ -41,3 +41,7 @@ class FeatureView:
     ttl: dt.timedelta | None = DAILY_TTL
     entity: Entity = CONTACT
     owner: str = "team:data"
+
+
+# Views that are read, each with the columns taken from it.
+Selection = tuple[tuple[FeatureView, tuple[str, ...]], ...]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.as_of import as_of, everybody
+from feature_store.as_of import as_of_everybody
 from feature_store.feature_services import FeatureService
 from feature_store.feature_views import NUMBERS
 from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
@@ -61,12 +61,11 @@ def materialize(
     at = now.astimezone(dt.UTC)
     moment = (at - EPOCH) // MICROSECOND
     with open_session(warehouse) as session, redis.Redis.from_url(redis_url) as client:
-        session.keep("spine", everybody(at, tenant_id))
         earlier: list[bytes] = client.hkeys(members_key(tenant_id))
         run = 1 + max((int(part.split(b":")[0]) for part in earlier), default=0)
         _announce(client, _timezone(session, tenant_id), tenant_id, moment, layout)
         with OnlineWriter(client, int(EXPIRY.total_seconds())) as writer:
-            query = as_of(session.dialect, EVERYTHING.views(), key="contact_id")
+            query = as_of_everybody(session.dialect, EVERYTHING.views(), at, tenant_id)
             prefix = contact_key(tenant_id, "", layout.schema)
             for number, batch in enumerate(session.batches(query, CONTACTS_A_BATCH)):
                 known = _without(batch, _forgotten(client, tenant_id))
@@ -139,8 +138,8 @@ def _remove_gone(client: redis.Redis, session: Session, tenant_id: str, earlier:
         contacts = [contact for part in written if part for contact in part.decode().split("\n")]
         session.put("members", pa.table({"contact_id": pa.array(contacts, pa.string())}))
         gone = session.table(
-            "SELECT contact_id FROM members"
-            " WHERE NOT EXISTS (SELECT 1 FROM spine WHERE spine.contact_id = members.contact_id)"
+            "SELECT contact_id FROM members WHERE NOT EXISTS (SELECT 1 FROM marts.dim_contacts AS contact"
+            f" WHERE contact.tenant_id = {literal(tenant_id)} AND contact.contact_id = members.contact_id)"
         )
         removed += remove(client, tenant_id, gone["contact_id"].to_pylist())
         client.hdel(members_key(tenant_id), *parts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from feature_store.as_of import as_of
 from feature_store.feature_services import FeatureService
-from feature_store.feature_view import FeatureView
+from feature_store.feature_view import FeatureView, Selection
 from feature_store.sessions import Session, open_session
 from feature_store.warehouse import Warehouse
 
@@ -67,7 +67,7 @@ def historical_columns(session: Session, keys: pa.Table, service: FeatureService
     return found
 
 
-def views_of(service: FeatureService | FeatureView) -> tuple[tuple[FeatureView, tuple[str, ...]], ...]:
+def views_of(service: FeatureService | FeatureView) -> Selection:
     """Each view that is read, with the columns taken from it."""
     if isinstance(service, FeatureView):
         return ((service, tuple(feature.name for feature in service.features)),)

@@ -21,9 +21,6 @@ class Session(Protocol):
     def put(self, name: str, table: pa.Table) -> None:
         """Makes the rows readable as the temporary table `name`, in place of what it held."""
 
-    def keep(self, name: str, sql: str) -> None:
-        """`put` with the rows of a SELECT."""
-
     def table(self, sql: str) -> pa.Table:
         """The rows of a SELECT."""
 
@@ -58,12 +55,9 @@ class _DuckDBSession:
     def put(self, name: str, table: pa.Table) -> None:
         self._connection.register("arrived", table)
         try:
-            self.keep(name, "SELECT * FROM arrived")
+            self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM arrived")
         finally:
             self._connection.unregister("arrived")
-
-    def keep(self, name: str, sql: str) -> None:
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
 
     def table(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_table()
@@ -81,14 +75,6 @@ class _PostgresSession:
     def put(self, name: str, table: pa.Table) -> None:
         self._cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{name}")
         self._cursor.adbc_ingest(name, table, mode="create", temporary=True)
-        self._analyze(name)
-
-    def keep(self, name: str, sql: str) -> None:
-        self._cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{name}")
-        self._cursor.execute(f"CREATE TEMP TABLE {name} AS {sql}")
-        self._analyze(name)
-
-    def _analyze(self, name: str) -> None:
         # Without statistics the planner takes it for a small table and loops over a large one.
         self._cursor.execute(f"ANALYZE pg_temp.{name}")
 

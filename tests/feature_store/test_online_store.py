@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 import redis
 import redis.asyncio
+from polars.testing import assert_frame_equal
 
+from feature_store.as_of import as_of_everybody
 from feature_store.feature_services import FEATURE_SERVICES
 from feature_store.feature_views import FEATURE_VIEWS, MOMENTS, NUMBERS
 from feature_store.materialization import EVERYTHING, materialize
@@ -33,6 +35,7 @@ from feature_store.online import (
 from feature_store.online_writer import OnlineWriter
 from feature_store.packing import CURRENT, Layout
 from feature_store.retrieval import get_historical_features
+from feature_store.sessions import open_session
 from feature_store.transforms import encode, encode_online, fit_inputs
 from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse
 from tests.feature_store.stores import Store, empty_store, scratch_database
@@ -140,6 +143,16 @@ class TestSameAsOffline:
         assert list(online.attributes) == [json.loads(text or "{}") for text in attributes]
         assert online.found.all()
         assert {online.timezone} == set(offline["tenant_timezone"])
+
+    def test_everybody_of_all_tenants_at_one_moment_is_everybody_in_a_spine(self, people: Store):
+        everybody = [("t1", contact) for contact in ids()] + [("t2", contact) for contact in ids(10)]
+        spine = pl.DataFrame(everybody, schema=["tenant_id", "contact_id"], orient="row")
+        offline = get_historical_features(people.warehouse, spine.with_columns(event_timestamp=NOW), EVERYTHING)
+
+        with open_session(people.warehouse) as session:
+            found = pl.from_arrow(session.table(as_of_everybody(session.dialect, EVERYTHING.views(), NOW)))
+
+        assert_frame_equal(found, offline.drop("tenant_id", "event_timestamp"), check_row_order=False)
 
     @pytest.mark.parametrize("service", FEATURE_SERVICES.values(), ids=lambda service: service.name)
     def test_every_models_matrix_is_the_same(self, both, service):
