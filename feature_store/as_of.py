@@ -28,7 +28,7 @@ TYPES = {"float32": "double precision", "timestamp": "timestamptz", "json": "var
 def as_of(dialect: str, views: Selection) -> str:
     """A SELECT of `spine_row`, each view's columns and `tenant_timezone`: one row per row of `spine`, in any order."""
     newest = [
-        f"SELECT spine.spine_row, {_newest(dialect, view)} AS newest"
+        f"SELECT spine.spine_row, {_newest(dialect, view)} AS address"
         f" FROM spine JOIN {view.source.table} AS {view.name} ON {view.name}.tenant_id = spine.tenant_id"
         f" AND {view.name}.contact_id = spine.contact_id AND {_usable(view, 'spine.at')} GROUP BY spine.spine_row"
         for view, _ in views
@@ -43,7 +43,7 @@ def as_of_everybody(dialect: str, views: Selection, at: dt.datetime, tenant_id: 
     whose = "true" if tenant_id is None else f"tenant_id = {literal(tenant_id)}"
     keys = ("tenant_id", "contact_id") if tenant_id is None else ("contact_id",)
     newest = [
-        f"SELECT {', '.join(keys)}, {_newest(dialect, view)} AS newest FROM {view.source.table} AS {view.name}"
+        f"SELECT {', '.join(keys)}, {_newest(dialect, view)} AS address FROM {view.source.table} AS {view.name}"
         f" WHERE {whose} AND {_usable(view, moment)} GROUP BY {', '.join(keys)}"
         for view, _ in views
     ]
@@ -54,20 +54,28 @@ def as_of_everybody(dialect: str, views: Selection, at: dt.datetime, tenant_id: 
 def _looked_up(
     dialect: str, views: Selection, newest: Sequence[str], spine: str, keys: Sequence[str], named: str
 ) -> str:
-    """`newest` has a SELECT for each view, of `keys` and the address `newest`; `named` is the spine's column to add."""
-    found = ", ".join(f"{view.name}_found AS ({sql})" for (view, _), sql in zip(views, newest, strict=True))
-    columns = ", ".join(
-        f"CAST({view.name}.{name} AS {_type(view, name)}) AS {name}" for view, names in views for name in names
+    """`newest` has a SELECT for each view, of `keys` and the row's `address`; `named` is the spine's column to add."""
+    # Joined before the spine is: an engine keeps the few addresses in memory then, and reads the view past them.
+    found = ", ".join(
+        f"{view.name}_found AS (SELECT {', '.join(f'newest.{key}' for key in keys)}, {_columns(view, names)}"
+        f" FROM {view.source.table} AS {view.name} JOIN ({sql}) AS newest"
+        f" ON {view.name}.{ADDRESS[dialect]} = newest.address)"
+        for (view, names), sql in zip(views, newest, strict=True)
     )
+    columns = ", ".join(f"{view.name}_found.{name}" for view, names in views for name in names)
     joins = " ".join(
         f"LEFT JOIN {view.name}_found ON {' AND '.join(f'{view.name}_found.{key} = asked.{key}' for key in keys)}"
-        f" LEFT JOIN {view.source.table} AS {view.name} ON {view.name}.{ADDRESS[dialect]} = {view.name}_found.newest"
         for view, _ in views
     )
     return (
         f"WITH {found} SELECT asked.{named}, {columns}, tenant.timezone AS tenant_timezone FROM {spine} AS asked"
         f" {joins} LEFT JOIN marts.dim_tenants AS tenant ON tenant.tenant_id = asked.tenant_id"
     )
+
+
+def _columns(view: FeatureView, names: Sequence[str]) -> str:
+    types = {feature.name: TYPES[feature.dtype] for feature in view.features}
+    return ", ".join(f"CAST({view.name}.{name} AS {types[name]}) AS {name}" for name in names)
 
 
 def _newest(dialect: str, view: FeatureView) -> str:
@@ -85,10 +93,6 @@ def _usable(view: FeatureView, at: str) -> str:
 
 def _times(view: FeatureView) -> tuple[str, str]:
     return f"{view.name}.{view.source.event_timestamp}", f"{view.name}.{view.source.created_timestamp}"
-
-
-def _type(view: FeatureView, name: str) -> str:
-    return TYPES[next(feature.dtype for feature in view.features if feature.name == name)]
 
 
 def _interval(age: dt.timedelta) -> str:
