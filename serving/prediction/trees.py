@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,15 +23,20 @@ _ROWS = 1_024
 
 @dataclass(frozen=True, eq=False)
 class BoostedTrees:
-    """`groups`: (input, whether a missing value fulfils, its thresholds ascending, (k, 1)), the conditions in this
-    order. `asked[level]`: (2**level, trees), the condition at each place of a level, left to right; who fulfils goes
-    right. `leaves`: (trees * 2**depth,), the places left to right, tree by tree."""
+    """A condition is an input less than a threshold, (conditions,) and (conditions, 1); of the first `missing` ones a
+    missing value fulfils it. `asked[level]`: (2**level, trees), the condition at each place of a level, left to right;
+    who fulfils goes right. `leaves`: (trees * 2**depth,), the places left to right, tree by tree."""
 
-    depth: int
     base: float
-    groups: tuple[tuple[int, bool, NDArray[np.float32]], ...]
+    inputs: NDArray[np.intp]
+    thresholds: NDArray[np.float32]
+    missing: int
     asked: tuple[NDArray[np.intp], ...]
     leaves: NDArray[np.float32]
+
+    @property
+    def depth(self) -> int:
+        return len(self.asked)
 
     def probability(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of the positive class, before calibration, (n,), from (n, inputs); to 1e-6 what the graph gives."""
@@ -46,19 +50,20 @@ class BoostedTrees:
         fulfilled = self._conditions(np.ascontiguousarray(matrix.T))
         taken: list[NDArray[np.uint8]] = []
         for conditions in self.asked:
-            left_to_right = [fulfilled.take(places, 0) for places in conditions]
+            left_to_right = fulfilled.take(conditions, 0)
             # The turns taken above leave one of two halves, again and again.
             for turned in taken:
                 half = len(left_to_right) // 2
-                for left, right in zip(left_to_right[:half], left_to_right[half:], strict=True):
-                    right ^= left
-                    right &= turned
-                    left ^= right
-                del left_to_right[half:]
+                left, right = left_to_right[:half], left_to_right[half:]
+                right ^= left
+                right &= turned
+                left ^= right
+                left_to_right = left
             taken.append(left_to_right[0])
         places = np.unpackbits(taken[0], axis=1)
         for turned in taken[1:]:
-            places <<= 1
+            # Thirty times as quick as to shift.
+            places += places
             places |= np.unpackbits(turned, axis=1)
         summed: NDArray[np.float32] = self.leaves.take(places + self._first).sum(axis=0)
         # The last byte may hold more than the last row.
@@ -71,17 +76,12 @@ class BoostedTrees:
 
     def _conditions(self, columns: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(conditions, rows / 8), a bit for each row."""
-        rows = columns.shape[1]
-        fulfilled = np.empty((sum(len(thresholds) for *_, thresholds in self.groups), rows), np.bool_)
-        start = 0
-        for column, missing_fulfils, thresholds in self.groups:
-            part = fulfilled[start : start + len(thresholds)]
-            if missing_fulfils:
-                np.logical_not(np.greater_equal(columns[column], thresholds, out=part), out=part)
-            else:
-                np.less(columns[column], thresholds, out=part)
-            start += len(thresholds)
-        return np.packbits(fulfilled, axis=1)
+        values, missing = columns.take(self.inputs, 0), self.missing
+        fulfilled = values < self.thresholds
+        np.greater_equal(values[:missing], self.thresholds[:missing], out=fulfilled[:missing])
+        packed = np.packbits(fulfilled, axis=1)
+        np.invert(packed[:missing], out=packed[:missing])
+        return packed
 
 
 def boosted_trees(graph: bytes) -> BoostedTrees | None:
@@ -115,10 +115,12 @@ def _laid_out(told: Mapping[str, Any]) -> BoostedTrees | None:
             for to in ("nodes_falsenodeids", "nodes_truenodeids")
         )
     ]
+    # Those that a missing value fulfils come first.
     described = np.array(
-        [told["nodes_featureids"], told["nodes_missing_value_tracks_true"], told["nodes_values"]], np.float64
+        [-np.array(told["nodes_missing_value_tracks_true"]), told["nodes_featureids"], told["nodes_values"]], np.float64
     ).T
     distinct, of_node = np.unique(described, axis=0, return_inverse=True)
+    missing_fulfils, inputs, thresholds = distinct.T
     level = np.array([each for each, (_, number) in enumerate(names) if number == 0])[None, :]
     asked: list[NDArray[np.intp]] = []
     while not is_leaf[level].all():
@@ -126,8 +128,11 @@ def _laid_out(told: Mapping[str, Any]) -> BoostedTrees | None:
             return None
         asked.append(of_node[level])
         level = np.stack([children[level] for children in below], axis=1).reshape(2 * len(level), -1)
-    groups = tuple(
-        (int(column), bool(missing), np.array([[each[2]] for each in conditions], np.float32))
-        for (column, missing), conditions in groupby(distinct.tolist(), key=lambda each: (each[0], each[1]))
+    return BoostedTrees(
+        float(told["base_values"][0]),
+        inputs.astype(np.intp),
+        thresholds.astype(np.float32)[:, None],
+        int(np.count_nonzero(missing_fulfils)),
+        tuple(asked),
+        weights[level].T.ravel(),
     )
-    return BoostedTrees(len(asked), float(told["base_values"][0]), groups, tuple(asked), weights[level].T.ravel())
