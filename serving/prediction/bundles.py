@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,11 +160,15 @@ class Bundle:
     def out_of_range(self, matrix: NDArray[np.float32]) -> list[Sequence[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
         outside = (matrix < self._ranges[0]) | (matrix > self._ranges[1])
-        found: list[Sequence[str]] = [()] * len(matrix)
-        rows, columns = outside.nonzero()
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            found[row] = (*found[row], self.inputs[column].name)
-        return found
+        left = outside.any(axis=0).nonzero()[0]
+        if not left.size:
+            return [()] * len(matrix)
+        names = [self.inputs[column].name for column in left]
+        # Few inputs are left by any row, and many rows leave the same ones: a bit for each, and what they tell once.
+        bits = np.packbits(outside.take(left, 1), axis=1)
+        rows = bits.view(f"V{bits.shape[1]}").ravel().tolist()
+        told = {row: tuple(compress(names, np.unpackbits(np.frombuffer(row, np.uint8)))) for row in set(rows)}
+        return [told[row] for row in rows]
 
     def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
         """The highest tier whose threshold each score reaches; the lowest tier when it reaches none."""

@@ -180,6 +180,17 @@ class TestRanges:
         ).read_all()
         assert table["out_of_range"].to_pylist() == [[], ["orders_total"]]
 
+    def test_rows_outside_in_several_inputs_name_each_in_their_order(self, api, headers, owner, champions):
+        ranges = {"orders_total": [0, 5], "days_since_last_order": [0, 20], "contact.gender=f": [0, 0]}
+        champions.promote(owner.tenant_id, "lead_scoring", ranges=ranges)
+        old = {"last_order_at": "2025-03-01T00:00:00Z"}
+        rows = [GOOD, GOOD | old, GOOD | {"contact.gender": "m"}, GOOD | old | {"orders_total": -1}] * 30
+        answer = api.post(ROUTE, headers=headers, json={"rows": rows})
+        female, days, orders = "contact.gender=f", "days_since_last_order", "orders_total"
+        assert [row["out_of_range"] for row in answer.json()["predictions"]] == [
+            [female], [days, female], [], [orders, days, female],
+        ] * 30  # fmt: skip
+
 
 class TestArrow:
     def test_a_stream_is_answered_by_a_stream_with_the_same_scores(self, api, headers):
