@@ -24,7 +24,14 @@ def texts(values: Sequence[str]) -> list[bytes]:
 def array_of(count: int, *pieces: bytes | Sequence[bytes]) -> bytes:
     """A JSON array of `count` objects. `pieces` make up an object, in order: bytes that stand in each, and columns of
     `count` values."""
-    parts: list[bytes] = [b""] * (count * (len(pieces) + 1))
-    for position, piece in enumerate((*pieces, b",")):
-        parts[position :: len(pieces) + 1] = [piece] * count if isinstance(piece, bytes) else piece
-    return b"[" + b"".join(parts[:-1]) + b"]"
+    row: list[bytes | Sequence[bytes]] = []
+    for piece in (*pieces, b","):
+        if row and isinstance(piece, bytes) and isinstance(row[-1], bytes):
+            row[-1] += piece
+        else:
+            row.append(piece)
+    parts = [piece if isinstance(piece, bytes) else b"" for piece in row] * count
+    for position, piece in enumerate(row):
+        if not isinstance(piece, bytes):
+            parts[position :: len(row)] = piece
+    return b"[%b]" % b"".join(parts)[:-1]
