@@ -104,7 +104,7 @@ def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFe
     for position, name in enumerate(fields.moments):
         moments[:, position] = _moments(name, columns[name], faults)
     attributes = {
-        name: _attribute(CONTACT + name, kind, columns[CONTACT + name], faults)
+        name: attribute_of(CONTACT + name, kind, columns[CONTACT + name], faults)
         for name, kind in fields.attributes.items()
     }
     faults.check()
@@ -188,7 +188,7 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
     return found
 
 
-def _attribute(name: str, kind: str, column: pa.Array, faults: Faults) -> tuple[Sequence[Any], NDArray[np.intp]]:
+def attribute_of(name: str, kind: str, column: pa.Array, faults: Faults) -> tuple[Sequence[Any], NDArray[np.intp]]:
     """Its values, checked, and which of them each row has."""
     import pyarrow as pa
 

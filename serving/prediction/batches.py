@@ -1,6 +1,6 @@
 """Batches however they are asked for: by contact or with given features, as JSON or as an Arrow stream.
 
-Given features are checked whole columns at a time, as Arrow, also where they came as JSON.
+Given features are checked whole columns at a time, those that came as JSON too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 from feature_store.online import OnlineFeatures
 from serving.prediction import arrow, json_rows
 from serving.prediction.given import Fields, columns_of, from_columns
-from serving.prediction.json_columns import Column, batch_of, plain
+from serving.prediction.json_columns import Column, features_in, plain
 from serving.prediction.predictor import Given, Predictor, Question
 from serving.prediction.schemas import Asked, PredictBatchRequest
 
@@ -68,10 +68,10 @@ async def _answer(
 
 def _features(fields: Fields, columns: Mapping[str, Column], timezone: str) -> OnlineFeatures:
     """Raises: Unprocessable."""
-    rows = batch_of(fields, columns)
-    if rows is None:
+    features = features_in(fields, columns, timezone)
+    if features is None:
         return from_columns(fields, {name: plain(values) for name, values in columns.items()}, timezone)
-    return arrow.features_in(fields, rows, timezone)
+    return features
 
 
 def _rows_of(given: Given) -> bytes:

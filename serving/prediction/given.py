@@ -20,7 +20,7 @@ from serving.prediction.schemas import MAX_NUMBER
 
 MAX_FAULTS = 20
 CONTACT = "contact."
-_NUMBER_TYPES = {int, float, type(None)}
+NUMBER_TYPES = {int, float, type(None)}
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -135,7 +135,7 @@ def names_differ(expected: set[str], given: Any, row: int | None, faults: Faults
 
 
 def _numbers(name: str, values: Sequence[Any], faults: Faults) -> NDArray[np.float64]:
-    if set(map(type, values)) <= _NUMBER_TYPES:
+    if set(map(type, values)) <= NUMBER_TYPES:
         try:
             numbers = np.array(values, np.float64)
         except OverflowError:
@@ -149,7 +149,7 @@ def _numbers(name: str, values: Sequence[Any], faults: Faults) -> NDArray[np.flo
                 faults.add(name, row, "is not a number between -1e12 and 1e12", "finite_number")
         return numbers
     for row, value in enumerate(values):
-        if type(value) not in _NUMBER_TYPES:
+        if type(value) not in NUMBER_TYPES:
             faults.add(name, row, "is not a number", "float_type")
     return np.zeros(len(values))
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import simdjson
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from serving.prediction.given import CONTACT, Fields
-from serving.prediction.schemas import BATCH, Asked
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from feature_store.attribute_columns import AttributeColumns
+from feature_store.on_demand import MISSING_MOMENT
+from feature_store.online import OnlineFeatures
+from serving.prediction import arrow
+from serving.prediction.given import CONTACT, NUMBER_TYPES, Faults, Fields, features_of
+from serving.prediction.schemas import BATCH, MAX_NUMBER, Asked
 
 # `columns` stands here where they are named first, or after a campaign: other requests are not read twice to find out.
 _BEGINNING = 256
@@ -35,7 +38,7 @@ def read_columns(body: bytes) -> tuple[Asked, dict[str, simdjson.Array]] | None:
     lists = {name: given[name] for name in given}
     columns = {name: values for name, values in lists.items() if isinstance(values, simdjson.Array)}
     # A list within a list would be read as the numbers in it, and of two columns of one name the first.
-    if not len(given) == len(columns) == body.count(b"["):
+    if not len(given) == len(columns) == np.count_nonzero(np.frombuffer(body, np.uint8) == ord("[")):
         return None
     if not all(1 <= len(values) <= BATCH for values in columns.values()):
         return None
@@ -45,22 +48,29 @@ def read_columns(body: bytes) -> tuple[Asked, dict[str, simdjson.Array]] | None:
         return None
 
 
-def batch_of(fields: Fields, columns: Mapping[str, Column]) -> pa.RecordBatch | None:
-    """The columns as an Arrow stream would bring them; None where a value is not plainly what its field asks for: which
-    one it is, `given.from_columns` tells."""
+def features_in(fields: Fields, columns: Mapping[str, Column], timezone: str) -> OnlineFeatures | None:
+    """None where a value is not plainly what its field asks for: which one it is, `given.from_columns` tells."""
     import pyarrow as pa
 
-    if columns.keys() != set(fields.names) or len({len(values) for values in columns.values()}) > 1:
+    counts = {len(values) for values in columns.values()}
+    if columns.keys() != set(fields.names) or len(counts) > 1:
         return None
-    text, moment = pa.string(), pa.timestamp("us", "UTC")
+    count, faults = max(counts, default=0), Faults()
+    numbers = np.empty((len(fields.numbers), count))
     try:
-        arrays = [_numbers(columns[name]) for name in fields.numbers]
-        # A text without a zone is no moment to Arrow either.
-        arrays += [pa.array(plain(columns[name]), text).cast(moment) for name in fields.moments]
-        arrays += [pa.array(plain(columns[CONTACT + name])) for name in fields.attributes]
-        return pa.RecordBatch.from_arrays(arrays, fields.names)
+        for position, name in enumerate(fields.numbers):
+            numbers[position] = _numbers(columns[name])
+        moments = _moments([columns[name] for name in fields.moments]).reshape(len(fields.moments), count)
+        attributes = {
+            name: arrow.attribute_of(CONTACT + name, kind, pa.array(plain(columns[CONTACT + name])), faults)
+            for name, kind in fields.attributes.items()
+        }
     except (pa.ArrowException, TypeError, OverflowError):
         return None
+    if faults or (np.abs(numbers) > MAX_NUMBER).any():
+        return None
+    people = AttributeColumns(count, attributes)
+    return features_of(fields, numbers.astype(np.float32).T, moments.T, people, timezone)
 
 
 def plain(value: Any) -> Any:
@@ -70,16 +80,28 @@ def plain(value: Any) -> Any:
     return value.as_dict() if isinstance(value, simdjson.Object) else value
 
 
-def _numbers(values: Column) -> pa.Array:
-    """Raises: TypeError, pa.ArrowException for what is neither a number nor null."""
-    import pyarrow as pa
-
+def _numbers(values: Column) -> NDArray[np.float64]:
+    """NaN for null. Raises: TypeError, OverflowError for what is neither a number nor null."""
     if isinstance(values, simdjson.Array):
         try:
-            return pa.array(np.frombuffer(values.as_buffer(of_type="d")))
+            return np.frombuffer(values.as_buffer(of_type="d"))
         except TypeError:
             values = values.as_list()
-    # To Arrow a truth value is a number.
-    if bool in set(map(type, values)):
+    if not set(map(type, values)) <= NUMBER_TYPES:
         raise TypeError
-    return pa.array(values, pa.float64())
+    numbers = np.array(values, np.float64)
+    # Python reads NaN where JSON has none.
+    if np.count_nonzero(np.isnan(numbers)) != values.count(None):
+        raise TypeError
+    return numbers
+
+
+def _moments(columns: Sequence[Column]) -> NDArray[np.int64]:
+    """One column after the other. Raises: pa.ArrowException."""
+    import pyarrow as pa
+
+    told = pa.array(list(chain.from_iterable(map(plain, columns))), pa.string())
+    # A text without a zone is no moment to Arrow either.
+    moments = told.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(int(MISSING_MOMENT))
+    found: NDArray[np.int64] = moments.to_numpy()
+    return found

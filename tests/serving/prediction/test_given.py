@@ -127,6 +127,58 @@ class TestRowsAndColumns:
         first, *_ = faults(api.post(ROUTE, headers=headers, json={"columns": given}))
         assert first == ("orders_total", *found)
 
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+    def test_a_column_of_numbers_that_are_none_is_told(self, api, headers, number):
+        given = {name: [value] * 3 for name, value in GOOD.items()} | {"orders_total": [1.5, None, "number"]}
+        body = json.dumps({"columns": given}).replace('"number"', number)
+        answer = api.post(ROUTE, headers=headers | {"Content-Type": "application/json"}, content=body)
+        assert faults(answer) == [("orders_total", 2, "finite_number")]
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "yesterday",
+            "2026-03-01T00:00:00",
+            "2026-02-30T00:00:00Z",
+            "",
+            "\u0000",
+            1_772_323_200,
+            True,
+            ["2026"],
+            {"a": 1},
+        ],
+    )
+    def test_a_column_is_told_what_is_no_moment_in_it(self, api, headers, value):
+        moments = [GOOD["last_order_at"], None, value, value]
+        given = {name: [known] * 4 for name, known in GOOD.items()} | {"last_order_at": moments}
+        found = faults(api.post(ROUTE, headers=headers, json={"columns": given}))
+        assert found == [("last_order_at", row, "datetime_parsing") for row in (2, 3)]
+
+    def test_faults_of_several_columns_are_told_together(self, api, headers):
+        given = {"orders_total": [True, 2e12], "last_order_at": ["x", None], "contact.gender": [{"is": "f"}, "f"]}
+        assert faults(api.post(ROUTE, headers=headers, json={"columns": given})) == [
+            ("orders_total", 0, "float_type"), ("last_order_at", 0, "datetime_parsing"),
+            ("contact.gender", 0, "attribute_type"),
+        ]  # fmt: skip
+
+    # What Arrow reads as well as Python, and what it does not.
+    @pytest.mark.parametrize(("moment", "gender"), [("2026-02-28T23:59:59Z", "x"), ("20260228T235959Z", 2.5)])
+    def test_columns_score_as_each_of_their_rows_does_alone(self, api, headers, moment, gender):
+        given = {
+            "orders_total": [2, 1.5, -3, 10**11, 0, 2**39],
+            "last_order_at": [
+                "2026-03-01T00:00:00Z", "2026-03-01T03:00:00.250+03:00", moment,
+                "2026-02-28T19:00:00-05:00", "2026-03-01T00:00Z", "2026-03-01T00:00:00.000001+00:00",
+            ],
+            "contact.gender": ["f", None, "m", "", "f", gender],
+        }  # fmt: skip
+        together = api.post(ROUTE, headers=headers, json={"columns": given}).json()["predictions"]
+        alone = [
+            api.post(ROUTE, headers=headers, json={"rows": [row]}).json()["predictions"][0] | {"row": position}
+            for position, row in enumerate(_rows(given))
+        ]
+        assert together == alone
+
     def test_columns_may_be_asked_about_with_a_campaign(self, api, headers):
         given = {name: [value, value] for name, value in GOOD.items()} | {"contact.gender": ["f", None]}
         body = {"columns": given, "campaign_attributes": {"reward": 4, "channels": ["app"]}}
