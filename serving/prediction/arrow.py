@@ -100,16 +100,16 @@ def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFe
     for position, row in [] if fit.all() else np.argwhere(~fit).tolist():
         if columns[fields.numbers[position]][row].is_valid:
             faults.add(fields.numbers[position], row, "is not a number between -1e12 and 1e12", "finite_number")
-    moments = np.empty((rows.num_rows, len(fields.moments)), np.int64)
+    moments = np.empty((len(fields.moments), rows.num_rows), np.int64)
     for position, name in enumerate(fields.moments):
-        moments[:, position] = _moments(name, columns[name], faults)
+        moments[position] = _moments(name, columns[name], faults)
     attributes = {
         name: attribute_of(CONTACT + name, kind, columns[CONTACT + name], faults)
         for name, kind in fields.attributes.items()
     }
     faults.check()
     people = AttributeColumns(rows.num_rows, attributes)
-    return features_of(fields, numbers.T.astype(np.float32), moments, people, timezone)
+    return features_of(fields, numbers.astype(np.float32).T, moments.T, people, timezone)
 
 
 def answer_given(bundle: Bundle, made: Predictions, outside: Sequence[Sequence[str]]) -> bytes:
@@ -183,7 +183,7 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
     if not pa.types.is_timestamp(column.type) or column.type.tz is None:
         faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
         return 0
-    micros = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+    micros = column.cast(pa.timestamp("us", "UTC"), safe=False).view(pa.int64())
     found: NDArray[np.int64] = micros.fill_null(int(MISSING_MOMENT)).to_numpy()
     return found
 

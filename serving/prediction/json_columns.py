@@ -102,6 +102,6 @@ def _moments(columns: Sequence[Column]) -> NDArray[np.int64]:
 
     told = pa.array(list(chain.from_iterable(map(plain, columns))), pa.string())
     # A text without a zone is no moment to Arrow either.
-    moments = told.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(int(MISSING_MOMENT))
+    moments = told.cast(pa.timestamp("us", "UTC")).view(pa.int64()).fill_null(int(MISSING_MOMENT))
     found: NDArray[np.int64] = moments.to_numpy()
     return found
