@@ -16,9 +16,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.9
-# People are a mixture (some have left for good), a beta of the same variance is broader: on simulated tenants this much
-# of it holds the own probability of LEVEL of them.
-MASS = 0.87
+# People are a mixture (some have left for good), a beta of the same variance is broader: of simulated people this much
+# of it holds the own probability of 87 to 93 %, of people who only differ 85 %.
+MASS = 0.865
 # By score, of equally many pairs. Fewer would hide that scores differ in it, more would be noise.
 GROUPS = 5
 # Of either outcome, for all groups: below, a dozen people who did both times decide.
