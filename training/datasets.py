@@ -43,10 +43,16 @@ class Dataset:
     excluded: Mapping[str, int] = field(default_factory=dict)
 
     def matrix(self) -> npt.NDArray[np.float32]:
-        """(n, k) float32, columns as in `inputs`."""
+        """(n, k) float32, columns as in `inputs`. Encoded once, and read-only: all who ask share it."""
+        return self._matrix
+
+    @cached_property
+    def _matrix(self) -> npt.NDArray[np.float32]:
         from feature_store.transforms import encode
 
-        return encode(self.frame, list(self.inputs))
+        encoded = encode(self.frame, list(self.inputs))
+        encoded.flags.writeable = False
+        return encoded
 
     def labels(self) -> npt.NDArray[np.int8]:
         return self.frame[self.label].cast(pl.Int8).to_numpy()

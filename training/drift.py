@@ -92,7 +92,14 @@ def reference(trained: Trained, split: Split) -> dict[str, Any]:
         "weekday": int(np.median(learnt["event_timestamp"].dt.weekday().to_numpy())) - 1,
     }
     since = learnt["event_timestamp"].sort()[0]
-    whole, older, newer = (_inputs(rows, trained.inputs, since) for rows in (learnt, fit, calibrate))
+    boundary = split.fit.frame.height
+    matrix = split.learn.matrix()
+    older_rows, newer_rows = matrix[:boundary][::step], matrix[boundary:][::step]
+    older, newer = (
+        _inputs(fit, older_rows, trained.inputs, since),
+        _inputs(calibrate, newer_rows, trained.inputs, since),
+    )
+    whole = _inputs(learnt, np.vstack([older_rows, newer_rows]), trained.inputs, since)
     judged = {
         name: one
         for name, one in whole.items()
@@ -122,10 +129,12 @@ def drift_of(
     """
     if rows.is_empty():
         return None
+    from feature_store.transforms import encode
+
     people, since = rows["contact_id"].n_unique(), datetime.fromisoformat(reference["since"])
     found = {
         name: one
-        for name, one in _inputs(rows, inputs, since).items()
+        for name, one in _inputs(rows, encode(rows, list(inputs)), inputs, since).items()
         if name in reference["bins"] and len(one.numbers)
     }
     doubt = FALSE_ALARM / (len(found) + 1)
@@ -166,12 +175,11 @@ class _Values:
     units: int
 
 
-def _inputs(rows: pl.DataFrame, inputs: Sequence[InputColumn], since: datetime) -> dict[str, _Values]:
-    """The values of each input that can drift, in their order; those of a window from when it can be full, counted from
-    `since`, the first row there was."""
-    from feature_store.transforms import encode
-
-    matrix = encode(rows, list(inputs))
+def _inputs(
+    rows: pl.DataFrame, matrix: npt.NDArray[np.float32], inputs: Sequence[InputColumn], since: datetime
+) -> dict[str, _Values]:
+    """The values of each input that can drift, in their order, of rows and their matrix; those of a window from when it
+    can be full, counted from `since`, the first row there was."""
     age = (rows["event_timestamp"] - since).dt.total_days().to_numpy()
     people, campaigns = rows["contact_id"], rows[_campaign_key(rows)]
     units: dict[tuple[int, bool], int] = {}

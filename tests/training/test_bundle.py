@@ -47,7 +47,7 @@ class TestExport:
         session = onnx_session(graph)
         assert [given.name for given in session.get_inputs()] == ["X"]
         assert [given.name for given in session.get_outputs()] == ["probabilities"]
-        rows = split.calibrate.matrix()[:500]
+        rows = split.calibrate.matrix()[:500].copy()
         rows[::7, ::3] = np.nan
         assert np.abs(run_onnx(session, rows) - trained_of(model).raw(rows)).max() < 1e-5
 
