@@ -33,18 +33,22 @@ def field_importance(
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(matrix))[:max_rows]
     sample, outcome = matrix[rows], labels[rows]
-    whole = auc(outcome, predict(sample))
+    usual = predict(sample)
+    whole = auc(outcome, usual)
     fields: dict[tuple[str, str], list[int]] = {}
     for position, given in enumerate(inputs):
         fields.setdefault((given.source, given.field), []).append(position)
     found = []
     for (source, name), columns in fields.items():
-        values, dealt = sample[:, columns], rng.permutation(len(sample))
-        drop = 0.0
-        if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
-            shuffled = sample.copy()
-            shuffled[:, columns] = values[dealt]
-            drop = whole - auc(outcome, predict(shuffled))
+        values = sample[:, columns]
+        dealt = values[rng.permutation(len(sample))]
+        # Only who was dealt another value is judged anew: of most fields most people have the same one.
+        other = ~((dealt == values) | (np.isnan(dealt) & np.isnan(values))).all(axis=1)
+        shuffled = sample[other]
+        shuffled[:, columns] = dealt[other]
+        told = usual.copy()
+        told[other] = predict(shuffled)
+        drop = whole - auc(outcome, told)
         found.append(
             {
                 "field": name,
