@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training import metrics
+from training import bootstrap, metrics
 from training.datasets import Dataset, Split
 from training.metrics import Decile, Interval
 from training.models import model_named
@@ -142,19 +142,26 @@ def evaluate(
     rule = model_named(trained.model).score_by_rule(test.frame)
     own, observable = (None, None) if truth is None else true_probabilities(test, truth)
     rate = float(labels.mean())
+    found = bootstrap.intervals(
+        {
+            "auc": metrics.auc_counted(labels, probabilities),
+            "average_precision": metrics.average_precision_counted(labels, probabilities),
+            "brier": metrics.brier_counted(labels, probabilities),
+            "calibration_error": metrics.calibration_error_counted(labels, probabilities),
+            "gain_over_rule": bootstrap.auc_gain(labels, probabilities, rule),
+        },
+        len(labels),
+        seed,
+    )
     return Evaluation(
         model=trained.model,
         split=split.kind,
         rows=len(labels),
         positives=int(labels.sum()),
-        auc=metrics.interval(metrics.auc, labels, probabilities, seed),
-        average_precision=metrics.interval(metrics.average_precision, labels, probabilities, seed),
-        brier=metrics.interval(metrics.brier, labels, probabilities, seed),
-        calibration_error=metrics.interval(metrics.calibration_error, labels, probabilities, seed),
+        **found,
         base_rate=rate,
         base_rate_brier=metrics.brier(labels, np.full(len(labels), trained.base_rate)),
         rule_auc=metrics.auc(labels, rule),
-        gain_over_rule=metrics.auc_gain_interval(labels, probabilities, rule, seed),
         best_possible_auc=_auc_of_truth(labels, observable),
         hidden_state_auc=_auc_of_truth(labels, own),
         coverage=_coverage(trained, probabilities, own),
@@ -179,17 +186,21 @@ def _segments(
         if not chosen.any():
             continue
         y, p = labels[chosen], probabilities[chosen]
-        auc = metrics.interval(metrics.auc, y, p, seed) if 0 < y.sum() < len(y) else Interval(*[float("nan")] * 3)
+        auc = Interval(*[float("nan")] * 3)
+        if 0 < y.sum() < len(y):
+            auc = bootstrap.interval(metrics.auc_counted(y, p), len(y), seed)
         found.append(Segment(name, len(y), int(y.sum()), auc, metrics.calibration_error(y, p)))
     return found
 
 
 def _profit(costs: Costs, labels: npt.NDArray[np.int8], probabilities: npt.NDArray[np.float64], seed: int) -> Profit:
-    def earned(y: npt.NDArray[np.float64], p: npt.NDArray[np.float64]) -> float:
-        return 1000 * metrics.expected_profit(p, costs.outcome_cents, costs.message_cents, y) / len(y)
-
+    earned = (
+        1000
+        * (probabilities * costs.outcome_cents > costs.message_cents)
+        * (labels * costs.outcome_cents - costs.message_cents)
+    )
     everyone = 1000 * (float(labels.mean()) * costs.outcome_cents - costs.message_cents)
-    return Profit(metrics.interval(earned, labels, probabilities, seed), everyone, costs)
+    return Profit(bootstrap.interval(metrics.mean_counted(earned), len(labels), seed), everyone, costs)
 
 
 def true_probabilities(

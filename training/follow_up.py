@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training import metrics
+from training import bootstrap, metrics
 from training.bundle import Bundle
 from training.datasets import require_labels
 from training.metrics import Interval
@@ -58,8 +58,15 @@ def performance(
     require_labels(str(card["model"]), positives, len(labels) - positives, min_labels_per_class)
     figures = card["figures"]
     promised = Interval(figures["auc"], figures["auc_lower"], figures["auc_upper"])
-    auc = metrics.interval(metrics.auc, labels, probabilities, seed)
-    error = metrics.interval(metrics.calibration_error, labels, probabilities, seed)
+    found = bootstrap.intervals(
+        {
+            "auc": metrics.auc_counted(labels, probabilities),
+            "calibration_error": metrics.calibration_error_counted(labels, probabilities),
+        },
+        len(labels),
+        seed,
+    )
+    auc, error = found["auc"], found["calibration_error"]
     broken = []
     lost = promised.value - auc.value
     # Two independent estimates: their errors add as squares.

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Figure = Callable[[npt.NDArray[np.int64]], float]
-Merit = Callable[[Floats, Floats], float]
+# A figure of given rows, by how often each of them counts, (n,). That of rows drawn with replacement needs no rows.
+Counted = Callable[[Floats], float]
 
 
 @dataclass(frozen=True)
@@ -37,49 +37,79 @@ class Decile:
     gain: float
 
 
-def _mean_ranks(scores: Floats) -> Floats:
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    ends = np.r_[starts[1:], len(ordered)]
-    ranks = np.empty(len(scores), dtype=np.float64)
-    ranks[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
-    return ranks
-
-
 def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """The chance that a positive row scores above a negative one, ties counting half. NaN when a class is absent."""
-    y, s = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    positives = float(y.sum())
-    negatives = len(y) - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    return float((_mean_ranks(s)[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return _once(auc_counted(labels, scores), labels)
+
+
+def auc_counted(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Counted:
+    y, order, starts = _ascending(labels, scores)
+
+    def counted(counts: Floats) -> float:
+        ordered = counts[order]
+        positives = np.add.reduceat(ordered * y, starts)
+        negatives = np.add.reduceat(ordered, starts) - positives
+        pairs = float(positives.sum()) * float(negatives.sum())
+        if pairs == 0:
+            return float("nan")
+        return float(positives @ (np.cumsum(negatives) - negatives / 2)) / pairs
+
+    return counted
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """The mean of precision at each positive found, rows of equal score counted together. The base rate is chance."""
-    y, s = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if y.sum() == 0:
-        return float("nan")
-    order = np.argsort(-s, kind="stable")
-    last_of_tie = np.r_[np.flatnonzero(np.diff(s[order])), len(s) - 1]
-    found = np.cumsum(y[order])[last_of_tie]
-    precision = found / (last_of_tie + 1)
-    return float((np.diff(np.r_[0.0, found]) * precision).sum() / y.sum())
+    return _once(average_precision_counted(labels, scores), labels)
+
+
+def average_precision_counted(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Counted:
+    y, order, starts = _ascending(labels, scores)
+
+    def counted(counts: Floats) -> float:
+        ordered = counts[order]
+        positives = np.add.reduceat(ordered * y, starts)[::-1]
+        found, seen = np.cumsum(positives), np.cumsum(np.add.reduceat(ordered, starts)[::-1])
+        if found[-1] == 0:
+            return float("nan")
+        return float(positives @ (found / np.maximum(seen, 1)) / found[-1])
+
+    return counted
 
 
 def brier(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     """The mean squared distance of probability and outcome. Lower is better; p(1-p) is what the base rate scores."""
+    return _once(brier_counted(labels, probabilities), labels)
+
+
+def brier_counted(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Counted:
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    return float(np.mean((p - y) ** 2))
+    return mean_counted((p - y) ** 2)
+
+
+def mean_counted(values: Floats) -> Counted:
+    return lambda counts: float(counts @ values / counts.sum())
 
 
 def calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> float:
     """The mean distance between promised and seen rate over `bins` groups of equally many rows. Lower is better."""
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    groups = np.array_split(np.argsort(p, kind="stable"), min(bins, len(p)))
-    return float(sum(abs(p[group].mean() - y[group].mean()) * len(group) for group in groups) / len(p))
+    return _once(calibration_error_counted(labels, probabilities, bins), labels)
+
+
+def calibration_error_counted(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> Counted:
+    y, order, _ = _ascending(labels, probabilities)
+    beyond = np.asarray(probabilities, dtype=np.float64)[order] - y
+
+    def counted(counts: Floats) -> float:
+        ordered = counts[order]
+        rows, excess = np.cumsum(ordered), np.cumsum(ordered * beyond)
+        smaller, larger = divmod(int(rows[-1]), bins)
+        ends = np.cumsum(np.repeat([smaller + 1, smaller], [larger, bins - larger]))
+        # A row that counts several times may belong to two groups.
+        last = np.searchsorted(rows, ends)
+        group = np.diff(excess[last] - (rows[last] - ends) * beyond[last], prepend=0.0)
+        return float(np.abs(group).sum() / rows[-1])
+
+    return counted
 
 
 def calibration_noise(probabilities: npt.ArrayLike, bins: int = 10) -> float:
@@ -110,30 +140,6 @@ def deciles(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list[Decile]
             )
         )
     return rows
-
-
-def interval(
-    figure: Merit, labels: npt.ArrayLike, scores: npt.ArrayLike, seed: int, resamples: int = 200, level: float = 0.95
-) -> Interval:
-    """A figure of labels and scores with its percentile-bootstrap interval over rows."""
-    y, s = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    drawn = _resampled(s, seed, resamples, lambda rows: figure(y[rows], s[rows]))
-    return Interval(figure(y, s), *_percentiles(drawn, level))
-
-
-def auc_gain_interval(
-    labels: npt.ArrayLike,
-    challenger: npt.ArrayLike,
-    champion: npt.ArrayLike,
-    seed: int,
-    resamples: int = 200,
-    level: float = 0.95,
-) -> Interval:
-    """AUC of the challenger minus the champion's on the same rows, each resample drawing the same rows for both."""
-    y = np.asarray(labels, dtype=np.float64)
-    a, b = np.asarray(challenger, dtype=np.float64), np.asarray(champion, dtype=np.float64)
-    drawn = _resampled(a, seed, resamples, lambda rows: auc(y[rows], a[rows]) - auc(y[rows], b[rows]))
-    return Interval(auc(y, a) - auc(y, b), *_percentiles(drawn, level))
 
 
 def difference_interval(successes_a: int, n_a: int, successes_b: int, n_b: int, level: float = 0.95) -> Interval:
@@ -188,19 +194,15 @@ def roc_points(labels: npt.ArrayLike, scores: npt.ArrayLike, points: int = 200) 
     return false[keep], true[keep]
 
 
-def _percentiles(drawn: Floats, level: float) -> tuple[float, float]:
-    lower, upper = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(lower), float(upper)
+def _once(figure: Counted, labels: npt.ArrayLike) -> float:
+    return figure(np.ones(np.shape(labels)))
 
 
-def _resampled(scores: Floats, seed: int, resamples: int, figure: Figure) -> Floats:
-    """The figure of each resample's rows, which come ascending by score: sorting what is sorted costs next to nothing,
-    and sorting is most of what a figure of scores does."""
-    rng, count = np.random.default_rng(seed), len(scores)
-    order = np.argsort(scores, kind="stable")
-
-    def drawn() -> npt.NDArray[np.int64]:
-        times = np.bincount(rng.integers(0, count, count), minlength=count)
-        return np.repeat(order, times[order])
-
-    return np.array([figure(drawn()) for _ in range(resamples)])
+def _ascending(
+    labels: npt.ArrayLike, scores: npt.ArrayLike
+) -> tuple[Floats, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Labels by ascending score, the rows in that order, and where each of the different scores begins."""
+    y, s = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    order = np.argsort(s, kind="stable")
+    ordered = s[order]
+    return y[order], order, np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

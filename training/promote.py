@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from training import bootstrap
 from training import registry as mlflow_registry
 from training.bundle import Bundle, bundle_of_version, champions, point_champion
 from training.datasets import Dataset
 from training.errors import NoEarlierChampion
 from training.evaluate import Evaluation
-from training.metrics import Interval, auc_gain_interval, calibration_noise
+from training.metrics import Interval, calibration_noise
 from training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ def judge(
 
         other = against = f"version {champion.version}"
         old = champion.probability(encode(test.frame, champion.inputs))
-        gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
+        counted = bootstrap.auc_gain(challenger.labels, challenger.probabilities, old)
+        gain = bootstrap.interval(counted, challenger.rows, seed)
     better = gain.lower > min_gain
     words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
     error = challenger.calibration_error.value - calibration_noise(challenger.probabilities)

@@ -13,7 +13,7 @@ import numpy as np
 from tests.benchmarks.bench_learning import SEED, Prepared, reference_auc
 from tests.benchmarks.public_sets import BANK, CDNOW, TELCO
 from tests.benchmarks.reporting import Figure, figure
-from training import metrics
+from training import bootstrap, metrics
 from training.datasets import Dataset, Split, build_dataset, split_by_time, split_folds
 from training.drift import Drift, drift_of, reference
 from training.metrics import Interval
@@ -69,7 +69,7 @@ def judge_folds(dataset: Dataset, now: dt.datetime, repeats: int = 1) -> Folds:
         reference_auc=float(np.mean(limits)),
         rule_auc=float(np.mean(rules)),
         spread=float(np.ptp(np.reshape(aucs, (repeats, once)).mean(axis=1))),
-        pooled=metrics.interval(metrics.auc, outcome, given, SEED),
+        pooled=bootstrap.interval(metrics.auc_counted(outcome, given), len(outcome), SEED),
         calibration_error=metrics.calibration_error(outcome, given),
     )
 

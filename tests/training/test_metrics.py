@@ -85,23 +85,6 @@ class TestDifferenceInterval:
             metrics.difference_interval(1, 10, 0, 0)
 
 
-class TestAucInterval:
-    def test_holds_the_estimate_and_narrows_with_rows(self) -> None:
-        rng = np.random.default_rng(1)
-
-        def width(rows: int) -> float:
-            labels = rng.integers(0, 2, rows)
-            found = metrics.interval(metrics.auc, labels, labels + rng.normal(0, 1, rows), seed=2)
-            assert found.lower < found.value < found.upper
-            return found.upper - found.lower
-
-        assert width(4_000) < width(200) / 2
-
-    def test_the_gain_of_a_copy_is_nothing(self) -> None:
-        found = metrics.auc_gain_interval(LABELS * 20, SCORES * 20, SCORES * 20, seed=1)
-        assert (found.value, found.lower, found.upper) == (0.0, 0.0, 0.0)
-
-
 class TestExpectedProfit:
     def test_messages_only_who_is_worth_it(self) -> None:
         # At 100 cents a conversion and 65 a message rows 1, 2 and 3 are messaged; two of them convert.
