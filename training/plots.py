@@ -23,7 +23,9 @@ def draw(evaluation: Evaluation) -> dict[str, bytes]:
         figure = Figure(figsize=(5, 4), dpi=90)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.set(title=title, xlabel=x, ylabel=y)
+        axes.set(xlabel=x, ylabel=y)
+        # Left to find the height of the title itself, matplotlib lays out every tick twice.
+        axes.set_title(title, y=1.02)
         figures[name] = figure
         return figure, axes
 
