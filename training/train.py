@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +18,14 @@ from training.calibration import CalibrationTable, fit_calibration
 from training.datasets import Dataset, Split, require_labels
 from training.intervals import IntervalTable, fit_intervals
 from training.models import model_named
-from training.models.definition import ModelDefinition, Params
+from training.models.definition import Params
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn
 
 THREADS = 2
+# Fits at a time: the one on everybody takes about as long as the two on half of them.
+ABREAST = 2
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class Trained:
 
 @contextmanager
 def one_native_thread() -> Iterator[None]:
-    """BLAS and OpenMP on one thread while fitting. Their threads spin while they wait for each other: beside other busy
-    processes on two cores a boosting of 1.5 s took 15 s. A forest's own threads do not spin, and stay."""
+    """BLAS on one thread while fitting, and OpenMP where the caller's thread uses it. Their threads spin while they
+    wait for each other: beside other busy processes on two cores a boosting of 1.5 s took 15 s. A forest's own threads
+    do not spin, and stay."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
@@ -87,13 +91,22 @@ def train(
     # The fit part is about half of what the dataset was required to hold.
     require_labels(chosen.name, positives, len(labels) - positives, min_labels_per_class // 2)
     merged = dict(chosen.params) | dict(params or {})
+    matrix, labels, half = split.learn.matrix(), split.learn.labels(), halves(split.learn.frame)
+    abreast = min(threads, ABREAST)
+
+    def fitted(rows: Any) -> Any:
+        with one_native_thread():
+            estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads // abreast)
+            return estimator.fit(matrix[rows], labels[rows])
+
     with one_native_thread():
-        matrix, labels = split.learn.matrix(), split.learn.labels()
-        raw = _scored_by_strangers(chosen, merged, split.learn, matrix, seed, threads)
-        calibration = fit_calibration(labels, raw)
-        intervals = fit_intervals(calibration.apply(raw), labels, later_labels(split.learn))
-        estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads)
-        estimator.fit(matrix, labels)
+        with ThreadPoolExecutor(abreast) as pool:
+            estimator, *strangers = pool.map(fitted, (slice(None), half, ~half))
+        raw = np.empty(len(labels))
+        for stranger, rows in zip(strangers, (~half, half), strict=True):
+            raw[rows] = stranger.predict_proba(matrix[rows])[:, 1]
+    calibration = fit_calibration(labels, raw)
+    intervals = fit_intervals(calibration.apply(raw), labels, later_labels(split.learn))
     return Trained(
         model=chosen.name,
         tenant_id=split.fit.tenant_id,
@@ -110,19 +123,6 @@ def train(
         trained_at=now,
         seconds=time.perf_counter() - started,
     )
-
-
-def _scored_by_strangers(
-    chosen: ModelDefinition, params: Params, learn: Dataset, matrix: npt.NDArray[np.float32], seed: int, threads: int
-) -> npt.NDArray[np.float64]:
-    """Probabilities before calibration, (n,), of each half of the contacts by a fit on the other."""
-    labels, half = learn.labels(), halves(learn.frame)
-    raw = np.empty(len(labels))
-    for side in (half, ~half):
-        estimator = chosen.build_pipeline(params, learn.inputs, seed, threads)
-        estimator.fit(matrix[~side], labels[~side])
-        raw[side] = estimator.predict_proba(matrix[side])[:, 1]
-    return raw
 
 
 def halves(frame: pl.DataFrame) -> npt.NDArray[np.bool_]:
