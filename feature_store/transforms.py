@@ -78,7 +78,7 @@ def fit_inputs(frame: pl.DataFrame, service: FeatureService, model_inputs: Model
     for owner in ("contact", "campaign") if service.campaign_attributes else ("contact",):
         fields = model_inputs.get(owner, {})
         if fields:
-            inputs += _fit_attributes(owner, fields, _attributes(frame, f"{owner}_attributes"))
+            inputs += _fit_attributes(owner, fields, *_attributes(frame, f"{owner}_attributes"))
     return inputs
 
 
@@ -97,8 +97,7 @@ def encode(frame: pl.DataFrame, inputs: Sequence[InputColumn]) -> NDArray[np.flo
     for position, name in enumerate(names):
         matrix[:, position] = frame[name].cast(float).fill_null(float("nan")).to_numpy()
     moments = {name: _microseconds(frame[name]) for name in plan.moments}
-    contact = _attributes(frame, "contact_attributes") if "contact_attributes" in plan.columns else []
-    campaign = _attributes(frame, "campaign_attributes") if "campaign_attributes" in plan.columns else []
+    contact, campaign = (_attribute_columns(frame, owner, plan) for owner in ("contact", "campaign"))
     use = _use_of_frame(frame) if plan.uses_clock else None
     return _fill(plan, frame.height, names, matrix, moments, contact, campaign, use)
 
@@ -210,18 +209,22 @@ def _codes(members: Sequence[tuple[int, InputColumn]], values: Sequence[Any]) ->
     return codes
 
 
-def _fit_attributes(owner: str, fields: Mapping[str, AttributeType], rows: Sequence[Attributes]) -> list[InputColumn]:
+def _fit_attributes(
+    owner: str, fields: Mapping[str, AttributeType], different: Sequence[Attributes], which: NDArray[np.intp]
+) -> list[InputColumn]:
     source: Origin = "contact_attribute" if owner == "contact" else "campaign_attribute"
     inputs: list[InputColumn] = []
+    rows = np.bincount(which, minlength=len(different)).tolist()
     for field, kind in sorted(fields.items()):
         if kind == "number":
             inputs.append(InputColumn(f"{owner}.{field}", source, field))
             continue
         seen: Counter[str] = Counter()
-        for row in rows:
-            value = row.get(field)
+        for each, count in zip(different, rows, strict=True):
+            value = each.get(field)
             if value is not None:
-                seen.update({_text(member) for member in (value if isinstance(value, list) else (value,))})
+                members = {_text(member) for member in (value if isinstance(value, list) else (value,))}
+                seen.update(dict.fromkeys(members, count))
         # Sorted by name among equals, so that the same rows give the same columns.
         kept = sorted(name for name, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES])
         if kind == "category":
@@ -239,16 +242,27 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _attributes(frame: pl.DataFrame, column: str) -> list[Attributes]:
-    """The JSON objects of a text column; each distinct text is parsed once, null is the empty object."""
+def _attribute_columns(frame: pl.DataFrame, owner: str, plan: _Plan) -> AttributeColumns:
+    """The attributes of this owner that the plan's inputs are made of."""
+    source = f"{owner}_attribute"
+    fields = [field for given, field, _ in plan.attributes if given == source]
+    if not fields:
+        return AttributeColumns(frame.height, {})
+    different, which = _attributes(frame, f"{source}s")
+    return AttributeColumns(frame.height, {field: ([each.get(field) for each in different], which) for field in fields})
+
+
+def _attributes(frame: pl.DataFrame, column: str) -> tuple[list[Attributes], NDArray[np.intp]]:
+    """The different JSON objects of a text column, null being the empty one, and which of them each row has."""
+    import polars as pl
+
     if column not in frame.columns:
         raise MissingColumn(column)
-    parsed: dict[str | None, Attributes] = {None: {}}
-    texts = frame[column].to_list()
-    for text in set(texts):
-        if text is not None:
-            parsed[text] = orjson.loads(text)
-    return [parsed[text] for text in texts]
+    texts = frame.select(pl.col(column).cast(pl.String))
+    different = texts.unique(maintain_order=True).with_row_index("which")
+    which = texts.join(different, on=column, how="left", nulls_equal=True, maintain_order="left")["which"]
+    parsed = [{} if text is None else orjson.loads(text) for text in different[column].to_list()]
+    return parsed, which.to_numpy().astype(np.intp)
 
 
 def _microseconds(moments: pl.Series) -> NDArray[np.int64]:
