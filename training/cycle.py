@@ -105,7 +105,7 @@ def learn_from(
         )
         laps.end("register")
         manifest = make_manifest(trained, registered.version, split)
-        card = _card(trained, evaluation, split.test, graph, verdict, seed) | {
+        card = _card(trained, evaluation, split.test, graph, verdict, seed, settings.threads) | {
             "version": registered.version,
             "parity": parity,
             "drift": drift.reference(trained, split),
@@ -122,10 +122,17 @@ def learn_from(
 
 
 def _card(
-    trained: Trained, evaluation: Evaluation, test: Dataset, graph: bytes, verdict: Verdict, seed: int
+    trained: Trained,
+    evaluation: Evaluation,
+    test: Dataset,
+    graph: bytes,
+    verdict: Verdict,
+    seed: int,
+    threads: int,
 ) -> dict[str, Any]:
     """How the model was made and how good it is, for people and for explanations."""
-    session = onnx_session(graph)
+    # Fields are asked about side by side, so the graph has one thread for each question.
+    session = onnx_session(graph, threads=1)
     chosen = model_named(trained.model)
     return {
         "model": trained.model,
@@ -137,7 +144,12 @@ def _card(
         "deciles": [vars(row) for row in evaluation.deciles],
         "segments": [asdict(segment) for segment in evaluation.segments],
         "importance": field_importance(
-            lambda matrix: run_onnx(session, matrix), test.matrix(), evaluation.labels, trained.inputs, seed=seed
+            lambda matrix: run_onnx(session, matrix),
+            test.matrix(),
+            evaluation.labels,
+            trained.inputs,
+            seed=seed,
+            threads=threads,
         ),
         "params": dict(trained.params),
         "seed": seed,
