@@ -61,8 +61,13 @@ class PiecewiseTerms(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Matrix) -> Matrix:
         missing = np.isnan(X)
         filled = np.where(missing, self.lowest_, X).astype(np.float32)
-        segments = np.clip((filled[:, self.columns_] - self.starts_) * self.scales_, 0.0, 1.0, dtype=np.float32)
+        # Several times as wide as X, so nothing of it is copied that can be worked on in place.
+        segments = filled.take(self.columns_, axis=1)
+        segments -= self.starts_
+        segments *= self.scales_
+        np.clip(segments, 0.0, 1.0, out=segments)
         absent = missing.astype(np.float32)
         rank = (segments @ self.ranks_ - np.float32(0.5)) * (1 - absent)
-        crossings = rank[:, self.pairs_[:, 0]] * rank[:, self.pairs_[:, 1]]
+        crossings = rank.take(self.pairs_[:, 0], axis=1)
+        crossings *= rank.take(self.pairs_[:, 1], axis=1)
         return np.hstack([segments, absent, crossings], dtype=np.float32)
