@@ -81,7 +81,7 @@ def teach(
             into.steps["retention"] += time.perf_counter() - started
             turn = learn(dataset, tracked, settings, seed=SEED, now=now, notes=notes)
         except (TooFewLabels, EmptySplit) as reason:
-            log_abstention(tracked, model, tenant_id, str(reason))
+            log_abstention(tracked, model, tenant_id, str(reason), {})
             into.abstained += 1
             continue
         for step, seconds in turn.seconds.items():
