@@ -166,9 +166,11 @@ def _fill(
     use: Use | None,
 ) -> NDArray[np.float32]:
     """`campaign` holds one row for each, or one for all."""
-    out = np.zeros((count, len(plan.inputs)), np.float32)
+    # By column, as it is filled and as trees read it.
+    columns = np.zeros((len(plan.inputs), count), np.float32)
     into, out_of = _positions(plan, names)
-    out[:, into] = matrix[:, out_of]
+    columns[into] = matrix.T[out_of]
+    out = columns.T
     if use is not None:
         needed = {name: matrix[:, position] for position, name in enumerate(names) if name in plan.numbers}
         for position, each in enumerate(plan.inputs):
