@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import psutil
 
-from orchestration.runtime.environment import make_folders, process_environment
+from orchestration.runtime.environment import SettingUnusable, make_folders, process_environment
 from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.ports import free_port, is_free
 from orchestration.runtime.process_table import MARK, kill, marked
@@ -212,11 +212,20 @@ def _process_settings(home: Home) -> dict[str, str]:
     """What the Procfile's lines refer to, beside the settings."""
     ports = {f"{name.upper()}_PORT": str(port) for name, port in home.state().get("ports", {}).items()}
     return ports | {
+        "API_PROCESSES": _api_processes(),
         "MLFLOW_ARTIFACTS": str(home.path / "mlflow" / "artifacts"),
         # Eight idle processes of the tracking server that run jobs nobody here gives it.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _api_processes() -> str:
+    """Raises SettingUnusable."""
+    given = os.environ.get("API_PROCESSES") or "1"
+    if not re.fullmatch("[1-9][0-9]?", given):
+        raise SettingUnusable(f"API_PROCESSES must be a number from 1 to 99, not {given!r}")
+    return given
 
 
 def _log(home: Home, name: str) -> IO[bytes]:

@@ -1,7 +1,8 @@
 """Predictions over HTTP beside MLflow's scoring server, the same server's no-op, and the model itself, in one run.
 
-`python -m tests.benchmarks.bench_serving`: about two minutes. The API runs under the command of deploy/Procfile, MLflow
-as its documentation starts it, each in one process. MLflow is asked in the form its documentation shows for a table
+`python -m tests.benchmarks.bench_serving`: about three minutes. The API runs under the command of deploy/Procfile,
+MLflow as its documentation starts it, each in one process. Beside a model that judges in two threads, which are all the
+cores there are, the API runs in two processes. MLflow is asked in the form its documentation shows for a table
 (`dataframe_split`: named columns, as our rows are named), which is also its fastest for batches, and in its fastest
 form for one row (`inputs`: a bare tensor), which says nothing of what the numbers are.
 """
@@ -144,11 +145,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def api_command(port: int) -> list[str]:
+def api_command(port: int, processes: int = 1) -> list[str]:
     """The line of deploy/Procfile."""
     lines = (PROJECT_ROOT / "deploy" / "Procfile").read_text().splitlines()
     line = next(line.removeprefix("api:") for line in lines if line.startswith("api:"))
-    command = shlex.split(line.replace("${API_PORT}", str(port)))
+    command = shlex.split(line.replace("${API_PORT}", str(port)).replace("${API_PROCESSES}", str(processes)))
     return [sys.executable, *command[1:]] if command[0] == "python" else command
 
 
@@ -244,7 +245,7 @@ def rows_a_second(judge: Callable[[NDArray[np.float32]], object], matrix: NDArra
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     with scratch_database("bench-serving") as (folder, urls):
         home = Home(folder)
@@ -296,9 +297,12 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
     # MLflow looks for its web server by name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     health = f"http://127.0.0.1:{port}/api/v1/health/health"
+    port_of_two = free_port(8_149)
+    health_of_two = f"http://127.0.0.1:{port_of_two}/api/v1/health/health"
     with (
         server(command, f"http://127.0.0.1:{mlflow_port}/ping", folder, PATH=path),
         server(api_command(port), health, folder, **environment) as process,
+        server(api_command(port_of_two, 2), health_of_two, folder, **environment),
     ):
         _check(port, single[0], by_id, by_columns, arrow)
         for sent in (mlflow_one[0], mlflow_tensor[0], mlflow_batch):
@@ -317,6 +321,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
                 ("columns", port, [by_columns], BATCH_CONNECTIONS),
                 ("ids", port, [by_id], BATCH_CONNECTIONS),
                 ("arrow", port, [arrow], BATCH_CONNECTIONS),
+                ("arrow of two", port_of_two, [arrow], 2 * BATCH_CONNECTIONS),
                 ("large", port, [large], BATCH_CONNECTIONS),
             ):
                 done = run_load(at, requests, connections=connections, seconds=seconds)
@@ -353,12 +358,14 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         figure("batch of given columns (JSON), beside MLflow", loads["columns"].rate * BATCH, "rows/s", their_rows,
                at_least=8),
         figure("batch by contact id (JSON), beside MLflow", loads["ids"].rate * BATCH, "rows/s", their_rows),
-        figure(f"batch, Arrow, beside {library} in-process", loads["arrow"].rate * BATCH, "rows/s", alone[library],
-               at_least=0.6),
-        figure("batch, Arrow, beside our own trees in-process", loads["arrow"].rate * BATCH, "rows/s",
-               alone["our trees"]),
-        figure(f"batch of {LARGE:,}, Arrow, beside {library} in-process", loads["large"].rate * LARGE, "rows/s",
+        figure(f"batch, Arrow, two processes, beside {library} in two threads", loads["arrow of two"].rate * BATCH,
+               "rows/s", alone[library], at_least=0.6),
+        figure("batch, Arrow, two processes, beside our own trees in two threads", loads["arrow of two"].rate * BATCH,
+               "rows/s", alone["our trees"]),
+        figure(f"batch, Arrow, one process, beside {library} in two threads", loads["arrow"].rate * BATCH, "rows/s",
                alone[library]),
+        figure(f"batch of {LARGE:,}, Arrow, one process, beside {library} in two threads",
+               loads["large"].rate * LARGE, "rows/s", alone[library]),
         figure("batch, Arrow, beside MLflow", loads["arrow"].rate * BATCH, "rows/s", their_rows),
         figure("first answer of a tenant not loaded, median", 1e3 * statistics.median(misses), "ms", at_most=100),
         figure("first answer of a tenant not loaded, worst", 1e3 * max(misses), "ms", at_most=100),

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from orchestration.runtime import processes
+from orchestration.runtime.environment import SettingUnusable
 from orchestration.runtime.home import Home
 from orchestration.runtime.postgres import EmbeddedPostgres
 from orchestration.runtime.process_table import marked
@@ -31,6 +32,7 @@ def product(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     (tmp_path / "Procfile").write_text(
         f"stubborn: python '{tmp_path}/stubborn.py'\nfails: python -c 'raise SystemExit(\"no luck today\")'\n"
         "mlflow: python -m http.server ${MLFLOW_PORT} --bind 127.0.0.1\n"
+        "api: python -c 'raise SystemExit(\"${API_PROCESSES} processes\")'\n"
     )
     monkeypatch.setattr(processes, "PROCFILE", tmp_path / "Procfile")
     # Not the port of a demo that another worker may be starting.
@@ -80,6 +82,26 @@ def test_one_that_ends_is_named_with_its_last_words(product: Home) -> None:
     with pytest.raises(ProcessFailed, match=r"fails ended; see .*fails\.log: no luck today"):
         processes.wait_healthy(product, ["fails"])
     assert processes.status(product, "fails").state == "ended"
+
+
+@pytest.mark.parametrize(("given", "told"), [(None, "1 processes"), ("3", "3 processes")])
+def test_the_api_is_told_its_processes(
+    product: Home, monkeypatch: pytest.MonkeyPatch, given: str | None, told: str
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("API_PROCESSES", given)
+    processes.start(product, ["api"])
+
+    with pytest.raises(ProcessFailed, match=told):
+        processes.wait_healthy(product, ["api"])
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1", "1.5"])
+def test_processes_that_are_no_number_are_refused(product: Home, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("API_PROCESSES", given)
+
+    with pytest.raises(SettingUnusable, match="API_PROCESSES must be a number from 1 to 99"):
+        processes.start(product, ["api"])
 
 
 def test_stop_leaves_no_child_that_moved_away_and_ignores_it(product: Home) -> None:
