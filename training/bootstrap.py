@@ -41,3 +41,8 @@ def auc_gain(labels: npt.ArrayLike, challenger: npt.ArrayLike, champion: npt.Arr
     """AUC of the challenger minus the champion's, both on the same rows."""
     new, old = auc_counted(labels, challenger), auc_counted(labels, champion)
     return lambda counts: new(counts) - old(counts)
+
+
+def auc_gain_interval(labels: npt.ArrayLike, challenger: npt.ArrayLike, champion: npt.ArrayLike, seed: int) -> Interval:
+    """`auc_gain` with its interval."""
+    return interval(auc_gain(labels, challenger, champion), len(np.asarray(labels)), seed)

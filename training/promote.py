@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from training import bootstrap
 from training import registry as mlflow_registry
+from training.bootstrap import auc_gain_interval
 from training.bundle import Bundle, bundle_of_version, champions, point_champion
 from training.datasets import Dataset
 from training.errors import NoEarlierChampion
@@ -52,8 +52,7 @@ def judge(
 
         other = against = f"version {champion.version}"
         old = champion.probability(encode(test.frame, champion.inputs))
-        counted = bootstrap.auc_gain(challenger.labels, challenger.probabilities, old)
-        gain = bootstrap.interval(counted, challenger.rows, seed)
+        gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
     better = gain.lower > min_gain
     words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
     error = challenger.calibration_error.value - calibration_noise(challenger.probabilities)
