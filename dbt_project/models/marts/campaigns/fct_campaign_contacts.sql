@@ -65,16 +65,11 @@ sent as (
     from {{ ref('fct_sends') }} as sends
     where {{ contact_is_rebuilt('sends') }}
     group by tenant_id, campaign_id, contact_id
-),
-people as (
-    select tenant_id, campaign_id, contact_id from decided
-    union
-    select tenant_id, campaign_id, contact_id from sent
 )
 select
-    people.tenant_id,
-    people.campaign_id,
-    people.contact_id,
+    coalesce(decided.tenant_id, sent.tenant_id) as tenant_id,
+    coalesce(decided.campaign_id, sent.campaign_id) as campaign_id,
+    coalesce(decided.contact_id, sent.contact_id) as contact_id,
     case
         when decided.held_out = 1 then 'held_out'
         when decided.to_send = 1 then 'treated'
@@ -100,16 +95,12 @@ select
     sent.first_converted_at,
     cast(coalesce(ordered.order_count, 0) as bigint) as orders_in_window,
     cast(coalesce(ordered.revenue_cents, 0) as bigint) as revenue_in_window_cents
-from people
-left join decided
-    on decided.tenant_id = people.tenant_id
-    and decided.campaign_id = people.campaign_id
-    and decided.contact_id = people.contact_id
+from decided
+full outer join sent
+    on sent.tenant_id = decided.tenant_id
+    and sent.campaign_id = decided.campaign_id
+    and sent.contact_id = decided.contact_id
 left join ordered
-    on ordered.tenant_id = people.tenant_id
-    and ordered.campaign_id = people.campaign_id
-    and ordered.contact_id = people.contact_id
-left join sent
-    on sent.tenant_id = people.tenant_id
-    and sent.campaign_id = people.campaign_id
-    and sent.contact_id = people.contact_id
+    on ordered.tenant_id = decided.tenant_id
+    and ordered.campaign_id = decided.campaign_id
+    and ordered.contact_id = decided.contact_id
