@@ -99,7 +99,7 @@ def boosted_trees(graph: bytes) -> BoostedTrees | None:
 
 
 def _laid_out(told: Mapping[str, Any]) -> BoostedTrees | None:
-    """None where a tree is too deep."""
+    """None where a tree is too deep, or none asks for anything."""
     names = list(zip(told["nodes_treeids"], told["nodes_nodeids"], strict=True))
     position = {name: each for each, name in enumerate(names)}
     is_leaf = np.array(told["nodes_modes"]) == b"LEAF"
@@ -121,7 +121,12 @@ def _laid_out(told: Mapping[str, Any]) -> BoostedTrees | None:
     ).T
     distinct, of_node = np.unique(described, axis=0, return_inverse=True)
     missing_fulfils, inputs, thresholds = distinct.T
-    level = np.array([each for each, (_, number) in enumerate(names) if number == 0])[None, :]
+    roots = np.array([each for each, (_, number) in enumerate(names) if number == 0])
+    # Where there was little to learn from, many a tree is nothing but a leaf.
+    base = float(told["base_values"][0]) + float(weights[roots[is_leaf[roots]]].sum())
+    level = roots[~is_leaf[roots]][None, :]
+    if not level.size:
+        return None
     asked: list[NDArray[np.intp]] = []
     while not is_leaf[level].all():
         if len(asked) == MAX_DEPTH:
@@ -129,7 +134,7 @@ def _laid_out(told: Mapping[str, Any]) -> BoostedTrees | None:
         asked.append(of_node[level])
         level = np.stack([children[level] for children in below], axis=1).reshape(2 * len(level), -1)
     return BoostedTrees(
-        float(told["base_values"][0]),
+        base,
         inputs.astype(np.intp),
         thresholds.astype(np.float32)[:, None],
         int(np.count_nonzero(missing_fulfils)),

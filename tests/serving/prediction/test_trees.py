@@ -58,6 +58,16 @@ def test_trees_that_stop_early_and_thresholds_at_infinity_are_no_exception():
     assert np.abs(trees.probability(matrix) - walked(graph, matrix)).max() < 1e-6
 
 
+def test_trees_that_ask_for_nothing_are_laid_out_nowhere():
+    graph = boosted(4, gamma=60.0)
+    trees = boosted_trees(graph)
+    assert trees is not None
+    assert 0 < len(trees.asked[0][0]) < 25
+    matrix = people(500, seed=1)
+    assert np.abs(trees.probability(matrix) - walked(graph, matrix)).max() < 1e-6
+    assert boosted_trees(boosted(4, gamma=1e6)) is None
+
+
 def test_no_rows_have_no_probability():
     trees = boosted_trees(boosted(2))
     assert trees is not None
