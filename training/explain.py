@@ -46,6 +46,8 @@ def field_importance(
         dealt = values[order]
         # Only who was dealt another value is judged anew: of most fields most people have the same one.
         other = ~((dealt == values) | (np.isnan(dealt) & np.isnan(values))).all(axis=1)
+        if not other.any():
+            return 0.0
         shuffled = sample[other]
         shuffled[:, columns] = dealt[other]
         told = usual.copy()

@@ -17,6 +17,7 @@ LABELS = (MATRIX[:, 0] > 3).astype(np.int8)
 
 
 def _predict(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    assert len(matrix), "no model knows what to make of no rows"
     return matrix[:, 0].astype(np.float64) + matrix[:, 1]
 
 
