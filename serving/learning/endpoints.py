@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.sse import EventSourceResponse
 
 from serving.auth.caller import Caller, Role
 from serving.auth.dependencies import PredictionsRead, at_least
@@ -59,12 +61,32 @@ async def stop_training(
     return TrainingRunsRead(items=await learning.stop(caller, body.run_id if body else None))
 
 
-@router.get("/status", responses=RUN_PROBLEMS)
-async def training_status(
+async def _run(
     caller: PredictionsRead, learning: LearningDep, run_id: Annotated[uuid.UUID | None, Query()] = None
 ) -> TrainingRunRead:
-    """How far a training is; the newest one unless `run_id` names another."""
     return await learning.status(caller, run_id)
+
+
+RunDep = Annotated[TrainingRunRead, Depends(_run)]
+
+
+@router.get("/status", responses=RUN_PROBLEMS)
+async def training_status(run: RunDep) -> TrainingRunRead:
+    """How far a training is; the newest one unless `run_id` names another."""
+    return run
+
+
+@router.get("/progress", responses=RUN_PROBLEMS, response_class=EventSourceResponse)
+async def training_progress(
+    run: RunDep, caller: PredictionsRead, learning: LearningDep
+) -> AsyncIterator[TrainingRunRead]:
+    """What `status` tells, as server-sent events: at once, and whenever the training got further.
+
+    The stream ends when the training does, and after half a minute: until its last `status` is `succeeded`, `failed` or
+    `stopped`, connect again, as browsers do by themselves.
+    """
+    async for each in learning.follow(caller, run):
+        yield each
 
 
 @router.get("/history", responses=RUN_PROBLEMS)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 ModelName = Literal["lead_scoring", "churn", "engagement"]
 Status = Literal["queued", "running", "stopping", "stopped", "succeeded", "failed"]
+OVER: tuple[Status, ...] = ("stopped", "succeeded", "failed")
 
 
 class StartRequest(BaseModel):

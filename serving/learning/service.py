@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import get_args
 
 import sqlalchemy as sa
@@ -12,8 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from serving.auth.caller import Caller
 from serving.errors import Conflict, NotFound
 from serving.kit.database import Database
-from serving.learning.dagster import Dagster, Run
-from serving.learning.schemas import ModelName, Status, StepRead, TrainingRunRead, TrainingRunsRead
+from serving.learning.dagster import Dagster, Run, TrainingUnavailable
+from serving.learning.schemas import OVER, ModelName, Status, StepRead, TrainingRunRead, TrainingRunsRead
 
 MODELS: tuple[str, ...] = get_args(ModelName)
 STARTED = "train"
@@ -35,6 +37,7 @@ _STATUS: dict[str, Status] = {
 _STEPS = {"IN_PROGRESS": "running", "SUCCESS": "succeeded", "FAILURE": "failed", "SKIPPED": "skipped"}
 # Runs looked at for those that train: other jobs of the tenant lie between.
 _LOOKED_AT = 100
+_LOOK_SECONDS = 1.0
 
 
 class TrainingNotFound(NotFound):
@@ -48,9 +51,10 @@ class TrainingRunning(Conflict):
 class Learning:
     """Every method raises TrainingUnavailable when Dagster is away."""
 
-    def __init__(self, database: Database, dagster: Dagster) -> None:
+    def __init__(self, database: Database, dagster: Dagster, *, follow_seconds: float = 30) -> None:
         self._database = database
         self._dagster = dagster
+        self.follow_seconds = follow_seconds
 
     async def start(self, caller: Caller, models: Sequence[str]) -> TrainingRunRead:
         """Raises: TrainingRunning when one of the models is being trained."""
@@ -83,6 +87,21 @@ class Learning:
             if run.job in TRAINING:
                 return _read(run)
         raise TrainingNotFound
+
+    async def follow(self, caller: Caller, run: TrainingRunRead) -> AsyncIterator[TrainingRunRead]:
+        """The run, and it again whenever it got further, until it is over: for `follow_seconds` at most, so that nobody
+        is told for long who may not ask any more, and while Dagster answers."""
+        until = time.monotonic() + self.follow_seconds
+        yield run
+        while run.status not in OVER and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                now = await self.status(caller, run.run_id)
+            except (TrainingUnavailable, TrainingNotFound):
+                return
+            if now != run:
+                run = now
+                yield run
 
     async def history(self, caller: Caller, limit: int, after: uuid.UUID | None) -> TrainingRunsRead:
         """Up to `limit` runs older than `after`. Raises: TrainingNotFound when that is no training of the tenant's."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -169,13 +172,44 @@ class TestStop:
             assert (answer.status_code, answer.json()["type"]) == (404, "urn:rapport:problem:training-not-found")
 
 
+def events(answer):
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+
+
+class TestProgress:
+    def test_a_training_is_told_step_by_step_until_it_is_over(self, api, headers, hold):
+        held = hold("engagement")
+        run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "engagement"}).json()
+        wait_for(api, headers, run["run_id"], lambda found: found["steps_done"] == 1)
+        letting_go = threading.Timer(1.5, held.unlink)
+        letting_go.start()
+        told = events(api.get(f"{ROUTE}/progress", headers=headers, params={"run_id": run["run_id"]}))
+        letting_go.join()
+        assert (told[0]["status"], told[0]["steps_done"]) == ("running", 1)
+        assert (told[-1]["status"], told[-1]["steps_done"]) == ("succeeded", 2)
+        assert all(before != after for before, after in itertools.pairwise(told))
+        # Of one that is over there is nothing more to tell.
+        assert events(api.get(f"{ROUTE}/progress", headers=headers)) == told[-1:]
+
+    def test_who_is_told_has_to_ask_again_after_a_while(self, api, headers, hold, monkeypatch):
+        hold("churn_dataset")
+        run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "churn"}).json()
+        monkeypatch.setattr(api.app.state.learning, "follow_seconds", 0.5)
+        told = events(api.get(f"{ROUTE}/progress", headers=headers, params={"run_id": run["run_id"]}))
+        assert told[-1]["status"] in ("queued", "running")
+        api.post(f"{ROUTE}/stop", headers=headers)
+        wait_for(api, headers, run["run_id"], over)
+
+
 class TestTenants:
     def test_another_tenants_training_can_be_neither_seen_nor_stopped(self, api, headers, as_stranger, hold):
         hold("churn_dataset")
         run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "churn"}).json()
         seen = api.get(f"{ROUTE}/status", headers=as_stranger, params={"run_id": run["run_id"]})
         stopped = api.post(f"{ROUTE}/stop", headers=as_stranger, json={"run_id": run["run_id"]})
-        assert (seen.status_code, stopped.status_code) == (404, 404)
+        streamed = api.get(f"{ROUTE}/progress", headers=as_stranger, params={"run_id": run["run_id"]})
+        assert (seen.status_code, stopped.status_code, streamed.status_code) == (404, 404, 404)
         assert api.post(f"{ROUTE}/stop", headers=as_stranger).json()["items"] == []
         assert run["run_id"] not in api.get(f"{ROUTE}/history", headers=as_stranger).text
         assert status(api, headers, run["run_id"])["status"] in ("queued", "running")
@@ -204,7 +238,8 @@ class TestDagsterAway:
         told = settings.model_copy(update={"dagster_url": "http://127.0.0.1:1"})
         with TestClient(create_app(told), raise_server_exceptions=False) as api:
             for method, route in (
-                ("POST", "start"), ("POST", "train-all"), ("POST", "stop"), ("GET", "status"), ("GET", "history"),
+                ("POST", "start"), ("POST", "train-all"), ("POST", "stop"), ("GET", "status"), ("GET", "progress"),
+                ("GET", "history"),
             ):  # fmt: skip
                 answer = api.request(method, f"{ROUTE}/{route}", headers=headers)
                 assert (answer.status_code, answer.json()["type"]) == (503, "urn:rapport:problem:training-unavailable")
