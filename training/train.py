@@ -97,7 +97,7 @@ def train(
     def fitted(rows: Any) -> Any:
         with one_native_thread():
             estimator = chosen.build_pipeline(merged, split.fit.inputs, seed, threads // abreast)
-            return estimator.fit(matrix[rows], labels[rows])
+            return estimator.fit(matrix[rows], labels[rows], **_weighted(estimator, labels[rows], merged))
 
     with one_native_thread():
         with ThreadPoolExecutor(abreast) as pool:
@@ -123,6 +123,23 @@ def train(
         trained_at=now,
         seconds=time.perf_counter() - started,
     )
+
+
+def class_weights(labels: npt.NDArray[np.int8], balance: float) -> npt.NDArray[np.float64]:
+    """A weight for each row, (n,), of mean 1: with `balance` 1 the rows of both classes weigh the same together, with 0
+    every row weighs the same, between them so far along the way in logarithms."""
+    counts = np.bincount(labels, minlength=2)
+    weights = (counts.sum() / (2 * counts[labels])) ** balance
+    return np.asarray(weights / weights.mean())
+
+
+def _weighted(estimator: Any, labels: npt.NDArray[np.int8], params: Params) -> dict[str, Any]:
+    if not params["class_weight"]:
+        return {}
+    # A pipeline hands arguments to the step they are named after.
+    steps = getattr(estimator, "steps", None)
+    named = f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"
+    return {named: class_weights(labels, params["class_weight"])}
 
 
 def halves(frame: pl.DataFrame) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from training.errors import TooFewLabels, UnknownModel
 from training.evaluate import evaluate, true_probabilities
 from training.models import MODEL_NAMES, model_named
 from training.synthetic import synthetic_dataset
-from training.train import train
+from training.train import class_weights, train
 
 
 class TestModelNamed:
@@ -61,6 +61,25 @@ class TestTrain:
         thin = replace(split, fit=split.fit.rows(split.fit.frame["label"] == 0))
         with pytest.raises(TooFewLabels):
             train(thin, seed=1, now=START)
+
+
+class TestClassWeights:
+    def test_balanced_classes_weigh_the_same(self) -> None:
+        labels = np.array([1, 0, 0, 0, 0], np.int8)
+        weights = class_weights(labels, 1.0)
+        assert weights[labels == 1].sum() == pytest.approx(weights[labels == 0].sum())
+        assert weights.mean() == pytest.approx(1.0)
+        half = class_weights(labels, 0.5)
+        assert half[0] / half[1] == pytest.approx(2.0)
+        assert np.array_equal(class_weights(labels, 0.0), np.ones(5))
+
+    @pytest.mark.parametrize("model", MODEL_NAMES)
+    def test_move_what_the_model_tells_and_not_what_it_is_calibrated_to(self, split_of, model: str) -> None:
+        split = split_of(model)
+        plain, balanced = (train(split, {"class_weight": each}, seed=1, now=START) for each in (0.0, 1.0))
+        matrix, rate = split.learn.matrix(), plain.base_rate
+        assert abs(balanced.raw(matrix).mean() - 0.5) < abs(plain.raw(matrix).mean() - 0.5)
+        assert balanced.probability(matrix).mean() == pytest.approx(rate, abs=0.02)
 
 
 class TestNoise:

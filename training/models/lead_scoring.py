@@ -88,6 +88,7 @@ MODEL = ModelDefinition(
         "colsample_bytree": 0.8,
         "min_child_weight": 20,
         "reg_lambda": 10.0,
+        "class_weight": 0.0,
     },
     tiers={"hot": 80.0, "warm": 50.0, "cold": 0.0},
     scale="percentile",
