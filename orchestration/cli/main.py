@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 import warnings
@@ -54,7 +55,10 @@ app.add_typer(tenants.app, name="tenant", help="Businesses on this installation.
 
 def main() -> None:
     """Runs the command. Exit codes: 0 done, 1 failed, 2 wrong input, 3 the product is not ready, 130 interrupted."""
-    sys.exit(perform(sys.argv[1:]))
+    code = perform(sys.argv[1:])
+    # On its way out Python would look through all that was imported for what nobody needs: two seconds after a run.
+    gc.freeze()
+    sys.exit(code)
 
 
 def perform(words: Sequence[str]) -> int:
