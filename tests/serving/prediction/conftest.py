@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import uuid
@@ -35,8 +36,10 @@ CARD = {
         {"field": "reward", "source": "campaign_attribute", "auc_drop": 0.01, "columns": [3], "reference": [2.0]},
     ]
 }
-# 2026-03-10 in microseconds.
+# 2026-03-01 and 2026-03-10 in microseconds.
+ORDERED_AT = 1_772_323_200_000_000
 SNAPSHOT_AT = 1_773_100_800_000_000
+_numbers = itertools.count(1)
 
 
 class Champions:
@@ -126,3 +129,24 @@ def online(redis_url):
 
     yield put
     client.close()
+
+
+@pytest.fixture
+def owner(request, make_tenant, clock):
+    """The owner of a new tenant, at the module's NOW."""
+    clock.now = request.module.NOW
+    return make_tenant()
+
+
+@pytest.fixture
+def headers(owner):
+    return {"X-API-Key": owner.api_key}
+
+
+@pytest.fixture
+def contact_id(api, headers, owner, online):
+    """A contact who ordered twice, last on the first of March, and is a woman."""
+    body = {"phone": f"+999400{next(_numbers):06d}"}
+    contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
+    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
+    return contact_id

@@ -9,8 +9,8 @@ import uuid
 import psycopg
 import pytest
 
-# 2026-03-01 in microseconds, ten days before NOW.
-ORDERED_AT = 1_772_323_200_000_000
+from tests.serving.prediction.conftest import ORDERED_AT
+
 NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
 MODELS = {"lead-scoring": "lead_scoring", "churn-prediction": "churn", "engagement-prediction": "engagement"}
 _numbers = itertools.count(1)
@@ -19,26 +19,6 @@ _numbers = itertools.count(1)
 def calibrated(logit):
     """What the test's bundle gives for this logit: its calibration halves the probability."""
     return 0.5 / (1 + math.exp(-logit))
-
-
-@pytest.fixture
-def owner(make_tenant, clock):
-    clock.now = NOW
-    return make_tenant()
-
-
-@pytest.fixture
-def headers(owner):
-    return {"X-API-Key": owner.api_key}
-
-
-@pytest.fixture
-def contact_id(api, headers, owner, online):
-    """A contact who ordered twice, last ten days before NOW, and is a woman."""
-    body = {"phone": f"+999400{next(_numbers):06d}"}
-    contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
-    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
-    return contact_id
 
 
 def predict(api, headers, contact_id, route="lead-scoring", **body):
@@ -92,7 +72,7 @@ class TestPredict:
 
     def test_a_contact_without_features_gets_no_score(self, api, headers, owner, champions):
         champions.promote(owner.tenant_id, "lead_scoring")
-        body = {"phone": f"+999400{next(_numbers):06d}"}
+        body = {"phone": f"+999401{next(_numbers):06d}"}
         contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
         answer = predict(api, headers, contact_id)
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:rapport:problem:features-missing")
@@ -249,7 +229,7 @@ class TestBatch:
         others = [str(uuid.uuid4()) for _ in range(100)]
         for position, other in enumerate(others):
             online(owner.tenant_id, other, last_order_at=ORDERED_AT, orders_total=position % 7)
-        body = {"phone": f"+999400{next(_numbers):06d}"}
+        body = {"phone": f"+999401{next(_numbers):06d}"}
         silent = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
         unknown = str(uuid.uuid4())
         asked = [contact_id, unknown, *others, silent]

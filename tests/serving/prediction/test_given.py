@@ -18,16 +18,9 @@ GOOD = {"orders_total": 2, "last_order_at": "2026-03-01T00:00:00Z", "contact.gen
 
 
 @pytest.fixture
-def owner(make_tenant, clock, champions):
-    clock.now = NOW
-    owner = make_tenant()
+def owner(owner, champions):
     champions.promote(owner.tenant_id, "lead_scoring", version="3")
     return owner
-
-
-@pytest.fixture
-def headers(owner):
-    return {"X-API-Key": owner.api_key}
 
 
 def calibrated(logit):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import uuid
 
 import pytest
 
-ORDERED_AT = 1_772_323_200_000_000
+from tests.serving.prediction.conftest import ORDERED_AT
+
 NOW = dt.datetime(2026, 3, 11, 8, 20, tzinfo=dt.UTC)
 DAY = 86_400_000_000
 MODELS = "/api/v1/ml/models"
@@ -23,26 +23,6 @@ CLOCK = [
     {"name": "send_hour_cos", "source": "on_demand", "field": "send_hour_cos"},
     {"name": "campaign.reward", "source": "campaign_attribute", "field": "reward"},
 ]
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def owner(make_tenant, clock):
-    clock.now = NOW
-    return make_tenant()
-
-
-@pytest.fixture
-def headers(owner):
-    return {"X-API-Key": owner.api_key}
-
-
-@pytest.fixture
-def contact_id(api, headers, owner, online):
-    body = {"phone": f"+999500{next(_numbers):06d}"}
-    contact_id = api.post("/api/v1/contacts/", headers=headers, json=body).json()["id"]
-    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
-    return contact_id
 
 
 def predict(api, headers, contact_id, **body):

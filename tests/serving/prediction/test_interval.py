@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-ORDERED_AT = 1_772_323_200_000_000
 NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
 MODELS = "/api/v1/ml/models"
 ARROW = "application/vnd.apache.arrow.stream"
 TABLE = {"level": 0.9, "at": [0.0, 0.2, 0.5], "low": [0.0, 0.1, 0.3], "high": [0.05, 0.4, 1.2]}
 GIVEN = {"orders_total": 2, "last_order_at": "2026-03-01T00:00:00Z", "contact.gender": "f"}
-
-
-@pytest.fixture
-def owner(make_tenant, clock):
-    clock.now = NOW
-    return make_tenant()
-
-
-@pytest.fixture
-def headers(owner):
-    return {"X-API-Key": owner.api_key}
-
-
-@pytest.fixture
-def contact_id(owner, online):
-    contact_id = str(uuid.uuid4())
-    online(owner.tenant_id, contact_id, {"gender": "f"}, ORDERED_AT, orders_total=2)
-    return contact_id
 
 
 def ask(api, headers, route, **body):
