@@ -23,7 +23,7 @@ WAREHOUSE = " or ".join(f"group:{group}" for group in ("ingest", *LAYERS))
 # Which load last touched whom: it steers the next build and tells nothing of the business.
 WORKING_TABLES = ("intermediate.int_contacts__changed",)
 # When a row arrived and by which load tells one run from another; what it says must not differ.
-OF_THE_RUN = ("_load_id", "created_timestamp", "changed_xid")
+OF_THE_RUN = ("_load_id", "load_id", "created_timestamp", "changed_xid")
 
 
 class Installation:
