@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,17 @@ from training.bundle import (
     champion_bundle,
     export_checked,
     make_manifest,
-    onnx_session,
-    run_onnx,
     write_bundle,
 )
+from training.card import in_words, make_card
 from training.datasets import Dataset, Split, split_by_time
 from training.evaluate import Costs, Evaluation, evaluate
-from training.explain import field_importance
 from training.leftovers import none_left
-from training.models import model_named
 from training.plots import draw
 from training.promote import Verdict, judge
 from training.registry import RegisteredVersion, Registry
 from training.settings import TrainingSettings
-from training.train import Trained, train
+from training.train import train
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,60 +102,20 @@ def learn_from(
         )
         laps.end("register")
         manifest = make_manifest(trained, registered.version, split)
-        card = _card(trained, evaluation, split.test, graph, verdict, seed, settings.threads) | {
+        card = make_card(trained, evaluation, split, graph, verdict, seed, settings.threads) | {
             "version": registered.version,
             "parity": parity,
             "drift": drift.reference(trained, split),
             **(notes or {}),
         }
         bundle = write_bundle(settings.bundles_dir, graph, manifest, card)
-        registry.log_bundle(tracked, registered, bundle.path, bundle.digest)
+        registry.log_bundle(tracked, registered, bundle.path, bundle.digest, in_words(card))
         registry.set_alias(tracked, model, "challenger", registered.version)
         if verdict.promote:
             promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
     laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
     return Turn(evaluation, pictures, registered, verdict, bundle.digest, speaking, laps.seconds)
-
-
-def _card(
-    trained: Trained,
-    evaluation: Evaluation,
-    test: Dataset,
-    graph: bytes,
-    verdict: Verdict,
-    seed: int,
-    threads: int,
-) -> dict[str, Any]:
-    """How the model was made and how good it is, for people and for explanations."""
-    # Fields are asked about side by side, so the graph has one thread for each question.
-    session = onnx_session(graph, threads=1)
-    chosen = model_named(trained.model)
-    return {
-        "model": trained.model,
-        "unit": chosen.unit,
-        "label": chosen.label,
-        "scale": chosen.scale,
-        "split": evaluation.split,
-        "figures": evaluation.figures(),
-        "deciles": [vars(row) for row in evaluation.deciles],
-        "segments": [asdict(segment) for segment in evaluation.segments],
-        "importance": field_importance(
-            lambda matrix: run_onnx(session, matrix),
-            test.matrix(),
-            evaluation.labels,
-            trained.inputs,
-            seed=seed,
-            threads=threads,
-        ),
-        "params": dict(trained.params),
-        "seed": seed,
-        "rows": trained.rows,
-        "excluded": dict(test.excluded),
-        "dataset_digest": trained.dataset_digest,
-        "gate": verdict.reason,
-        "against": verdict.against,
-    }
 
 
 class _Laps:

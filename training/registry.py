@@ -126,7 +126,8 @@ def log_training(
             (folder / f"{picture}.png").write_bytes(content)
         (folder / "deciles.json").write_text(json.dumps([vars(row) for row in evaluation.deciles], indent=1))
         client.log_artifacts(run_id, str(folder), "evaluation")
-        source = _log_model(client, run_id, graph, example, folder / "model")
+        names = [column.name for column in trained.inputs]
+        source = _log_model(client, run_id, graph, example, names, folder / "model")
         _ensure_registered(client, name)
         made = client.create_model_version(name, source, run_id=run_id, tags=all_tags)
         registered = RegisteredVersion(name, str(made.version), run_id)
@@ -150,9 +151,10 @@ def _dataset(trained: Trained, evaluation: Evaluation) -> Any:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
-def _log_model(client: Any, run_id: str, graph: bytes, example: Any, folder: Path) -> str:
-    """An ONNX model folder in the run's artifacts, and its address. Requirements are stated, not inferred: inferring
-    starts a second interpreter and takes ten seconds."""
+def _log_model(client: Any, run_id: str, graph: bytes, example: Any, inputs: list[str], folder: Path) -> str:
+    """An ONNX model folder in the run's artifacts, and its address. The signature is that of the graph, one tensor;
+    `inputs` name its columns. Requirements are stated, not inferred: inferring starts a second interpreter and takes
+    ten seconds."""
     import mlflow.onnx
     import onnx
     from mlflow.models import ModelSignature
@@ -166,6 +168,7 @@ def _log_model(client: Any, run_id: str, graph: bytes, example: Any, folder: Pat
         onnx.load_model_from_string(graph),
         str(folder),
         signature=signature,
+        metadata={"inputs": inputs},
         pip_requirements=[f"{package}=={version(package)}" for package in SERVED_WITH],
     )
     client.log_artifacts(run_id, str(folder), "model")
@@ -182,11 +185,15 @@ def _ensure_registered(client: Any, name: str) -> None:
             raise
 
 
-def log_bundle(registry: Registry, registered: RegisteredVersion, bundle_path: Path, digest: str) -> None:
-    """The bundle's manifest and card beside the run's model, and its digest on the version."""
+def log_bundle(
+    registry: Registry, registered: RegisteredVersion, bundle_path: Path, digest: str, described: str
+) -> None:
+    """The bundle's manifest and card beside the run's model, its digest on the version, and what `described` (Markdown)
+    says of it on the version's page."""
     client = registry.client()
     for name in ("manifest.json", "card.json"):
         client.log_artifact(registered.run_id, str(bundle_path / name), "bundle")
+    client.update_model_version(registered.name, registered.version, described)
     client.set_model_version_tag(registered.name, registered.version, BUNDLE_DIGEST, digest)
 
 

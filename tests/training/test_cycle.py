@@ -136,6 +136,37 @@ class TestLearnFrom:
             "read_rate_90d",
         }
 
+    def test_the_page_of_a_version_says_what_it_is_and_whom_it_is_not_for(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        found = learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
+        client = registry.client()
+        described = client.get_model_version(found.registered.name, found.registered.version).description
+        figures = found.evaluation.figures()
+        assert f"{split_of('lead_scoring').learn.frame.height:,} rows of this tenant's contacts" in described
+        within = f"from {figures['auc_lower']:.4g} to {figures['auc_upper']:.4g}"
+        assert f"| AUC | {figures['auc']:.4g} | {within} |" in described
+        assert f"| gain over the rule | {figures['gain_over_rule']:.4g} | from" in described
+        assert "campaigns that cannot convert were left out" in described.split("### Not for")[1]
+
+    def test_people_of_whom_too_little_is_known_stand_on_the_card(
+        self, split_of, registry: Registry, settings: TrainingSettings
+    ) -> None:
+        split: Split = split_of("engagement")
+        # Ten of those judged came yesterday, and none of them reads.
+        known_at = pl.when(pl.int_range(pl.len()) < 10).then(pl.col("event_timestamp") - timedelta(days=1))
+        label = pl.when(pl.int_range(pl.len()) < 10).then(0).otherwise(pl.col("label")).cast(pl.Int8).alias("label")
+        frame = split.test.frame.with_columns(
+            known_at.otherwise(pl.col("event_timestamp") - timedelta(days=90)).alias("first_known_at"), label
+        )
+        learn_from(replace(split, test=replace(split.test, frame=frame)), registry, settings, now=NOW, seed=1)
+        bundle = champion_bundle(settings.bundles_dir, TENANT, "engagement")
+        assert bundle is not None
+        card = json.loads((bundle.path / "card.json").read_text())
+        assert card["weak_for"] == [
+            "Contacts known for less than 30 days: with 0 of 10 rows 1, nobody knows how good it is."
+        ]
+
 
 class TestLogAbstention:
     def test_records_that_nothing_was_fitted_and_why(self, registry: Registry) -> None:

@@ -164,6 +164,7 @@ MODEL = ModelDefinition(
     feature_service="churn_v1",
     unit="one contact on one weekly date, with a read, an inbound message or an order in the 28 days before it",
     label="no read, inbound message or order in the 28 days from that date on",
+    not_for="Contacts without a sign in the 28 days before: who is silent already is not asked about.",
     positive="churned",
     # Six levels find on simulated tenants what nine did, and learn less of what is chance where few columns vary.
     params={
@@ -189,5 +190,7 @@ def with_windows(windows: Windows) -> ModelDefinition:
         unit=f"one contact on one weekly date, with a read, an inbound message or an order in the {windows.active_days}"
         " days before it",
         label=f"no read, inbound message or order in the {windows.horizon_days} days from that date on",
+        not_for=f"Contacts without a sign in the {windows.active_days} days before: who is silent already is not asked"
+        " about.",
         build_spine=partial(build_spine, windows=windows),
     )

@@ -40,7 +40,8 @@ BuildPipeline = Callable[[Params, "Sequence[InputColumn]", int, int], Any]
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """One registered model. `unit` and `label` say in words what a row is and what 1 means.
+    """One registered model. `unit` and `label` say in words what a row is and what 1 means, `not_for` whom or what it
+    was not learnt from.
 
     `build_spine(warehouse, tenant_id, now, max_rows)`; `build_pipeline(params, inputs, seed, threads)` returns an
     unfitted estimator; `rule(frame)` is the recency/frequency rule every model must beat, in [0, 1], one per row, of a
@@ -52,6 +53,7 @@ class ModelDefinition:
     feature_service: str
     unit: str
     label: str
+    not_for: str
     positive: str
     params: Params
     tiers: dict[str, float]

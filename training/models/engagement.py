@@ -64,6 +64,7 @@ MODEL = ModelDefinition(
     feature_service="engagement_v1",
     unit="one campaign message sent to one contact, at the moment it was sent",
     label="the message was read before its campaign's attribution window closed",
+    not_for="Messages within a conversation: it learnt from campaigns alone.",
     positive="read",
     params={"segments": 8, "C": 0.001, "tol": 5e-4, "max_iter": 150, "class_weight": 0.0},
     tiers={"likely": 60.0, "possible": 30.0, "unlikely": 0.0},

@@ -75,6 +75,7 @@ MODEL = ModelDefinition(
     feature_service="lead_scoring_v1",
     unit="one campaign message sent to one contact, at the moment it was sent",
     label="the contact converted (redeemed, or ordered where the campaign names no redemption) within its window",
+    not_for="Messages with nothing to redeem or buy: campaigns that cannot convert were left out.",
     positive="converted",
     # Conversions are rare, so most splits of a deep tree would be chance. One has to raise the log likelihood by
     # `gamma`, as one in two hundred does by luck: trees stay small where there are few conversions to learn from, and

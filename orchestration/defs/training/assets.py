@@ -128,7 +128,7 @@ def _model(model: str) -> dg.AssetsDefinition:
             notes["actions"] = actions_followed_by_return(warehouse, tenant.tenant_id, now)
             if tenant.churn_windows:
                 asked = with_windows(tenant.churn_windows)
-                notes |= {"unit": asked.unit, "label": asked.label}
+                notes |= {"unit": asked.unit, "label": asked.label, "not_for": asked.not_for}
         costs = Costs(*tenant.costs) if tenant.costs else None
         try:
             turn = learn(
