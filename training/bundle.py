@@ -143,6 +143,7 @@ def make_manifest(trained: Trained, version: str, split: Split) -> dict[str, Any
         "version": version,
         "feature_service": trained.feature_service,
         "inputs": [given.to_json() for given in trained.inputs],
+        "dtype": "float32",
         "ranges": ranges(trained.inputs, split.learn.matrix()),
         "calibration": trained.calibration.to_json(),
         "reference_quantiles": [float(value) for value in quantiles],

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SCHEMA_VERSION = 1
+# Of every input: how a row is laid out for the graph.
+DTYPE = "float32"
 RANKED = ("lead_scoring",)
 # So many rows are judged sooner all at once than one by one.
 _MANY_ROWS = 64
@@ -213,8 +215,12 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
         options.enable_cpu_mem_arena = False
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         inputs = tuple(InputColumn.from_json(column) for column in manifest["inputs"])
-        if session.get_inputs()[0].shape[1] != len(inputs):
+        asked = session.get_inputs()[0]
+        if asked.shape[1] != len(inputs):
             raise BundleBroken("its graph takes another number of inputs than its manifest names")
+        # Manifests of before name no type.
+        if (asked.type, manifest.get("dtype", DTYPE)) != ("tensor(float)", DTYPE):
+            raise BundleBroken(f"its inputs are not {DTYPE}")
         calibration = manifest["calibration"]
         tiers = sorted(manifest["tiers"].items(), key=lambda item: -item[1])
         return Bundle(

@@ -82,6 +82,7 @@ class TestWriteBundle:
             "digest",
             "feature_service",
             "inputs",
+            "dtype",
             "ranges",
             "calibration",
             "reference_quantiles",

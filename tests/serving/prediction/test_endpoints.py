@@ -199,6 +199,10 @@ class TestBrokenBundle:
         answer = predict(api, headers, contact_id)
         return (answer.status_code, answer.json()["type"]) == (503, "urn:rapport:problem:bundle-broken")
 
+    def test_inputs_of_another_type_than_ours_are_refused(self, api, headers, owner, contact_id, champions):
+        champions.promote(owner.tenant_id, "lead_scoring", dtype="float64")
+        assert self.refused(api, headers, contact_id)
+
     @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
     def test_a_changed_file_is_refused(self, api, headers, owner, contact_id, champions, name):
         folder = champions.promote(owner.tenant_id, "lead_scoring")
