@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import atexit
+import contextlib
+import os
 import sys
 import traceback
 import warnings
@@ -55,9 +57,18 @@ app.add_typer(tenants.app, name="tenant", help="Businesses on this installation.
 
 def main() -> None:
     """Runs the command. Exit codes: 0 done, 1 failed, 2 wrong input, 3 the product is not ready, 130 interrupted."""
+    code = console.FAILED
+
+    def leave() -> None:
+        # Registered first, and so called last. After this Python would look through all that was imported for what
+        # nobody needs any more: two seconds after a run.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(leave)
     code = perform(sys.argv[1:])
-    # On its way out Python would look through all that was imported for what nobody needs: two seconds after a run.
-    gc.freeze()
     sys.exit(code)
 
 
