@@ -101,6 +101,7 @@ def _spine(keys: pa.Table) -> pa.Table:
             "contact_id": keys["contact_id"].cast(pa.string()),
             "at": at.cast(micros, safe=False),
         }
+    # The second is Arrow's word for a type that it turns into no other, such as a list into a text.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidSpine(f"the spine's keys cannot be read: {error}") from error
     return pa.table(columns)

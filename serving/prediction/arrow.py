@@ -195,6 +195,7 @@ def attribute_of(name: str, kind: str, column: pa.Array, faults: Faults) -> tupl
     try:
         coded = column.dictionary_encode(null_encoding="encode")
         values, which = coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.intp)
+    # Lists, as sets come, are what Arrow makes no dictionary of.
     except pa.ArrowNotImplementedError:
         values, which = column.to_pylist(), np.arange(len(column))
     found = Faults()
