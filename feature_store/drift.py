@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +22,6 @@ class Bins:
     edges: tuple[float, ...]
     shares: tuple[float, ...]
     missing_share: float
-
-    def to_json(self) -> dict[str, Any]:
-        return {"edges": list(self.edges), "shares": list(self.shares), "missing_share": self.missing_share}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Bins:
-        """Raises KeyError, TypeError or ValueError for what `to_json` did not write."""
-        edges = tuple(float(edge) for edge in value["edges"])
-        shares = tuple(float(share) for share in value["shares"])
-        if len(shares) != len(edges) + 1:
-            raise ValueError(f"{len(edges)} edges make {len(edges) + 1} bins, not {len(shares)}")
-        return cls(edges, shares, float(value["missing_share"]))
 
 
 def fit_bins(values: NDArray[Any], bins: int = 10) -> Bins:

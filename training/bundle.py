@@ -66,6 +66,11 @@ class Bundle:
     def version(self) -> str:
         return str(self.manifest["version"])
 
+    @property
+    def trained_at(self) -> datetime:
+        """UTC; no label that settled later was learnt from."""
+        return datetime.fromisoformat(self.manifest["trained_at"])
+
     @cached_property
     def inputs(self) -> list[InputColumn]:
         from feature_store.transforms import InputColumn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from training import drift, promote, registry
+from training import promote, registry
 from training.bundle import (
     champion_bundle,
     export_checked,
@@ -105,7 +105,6 @@ def learn_from(
         card = make_card(trained, evaluation, split, graph, verdict, seed, settings.threads) | {
             "version": registered.version,
             "parity": parity,
-            "drift": drift.reference(trained, split),
             **(notes or {}),
         }
         bundle = write_bundle(settings.bundles_dir, graph, manifest, card)

@@ -16,7 +16,7 @@ import polars as pl
 
 from training.errors import EmptySplit, TooFewLabels
 from training.models import model_named
-from training.models.churn import Windows, with_windows
+from training.models.churn import Windows
 
 if TYPE_CHECKING:
     from feature_store.transforms import InputColumn, ModelInputs
@@ -93,7 +93,7 @@ def build_dataset(
     from feature_store.retrieval import get_historical_features
     from feature_store.transforms import fit_inputs
 
-    chosen = with_windows(churn_windows) if model == "churn" and churn_windows else model_named(model)
+    chosen = model_named(model, churn_windows)
     spine = chosen.build_spine(warehouse, tenant_id, now, max_rows)
     positives = int(spine.frame["label"].sum())
     require_labels(model, positives, spine.frame.height - positives, min_labels_per_class)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,13 @@ def inputs_picture(moved: Sequence[Movement]) -> bytes:
     return _png(figure)
 
 
-def bins_picture(reference: Mapping[str, Any], shares: Sequence[float]) -> bytes:
-    """Shares of the bins of `reference` (feature_store.drift.Bins as JSON) then and now, side by side."""
+def score_picture(moved: Movement) -> bytes:
+    """The shares of the score's bins before and lately, side by side."""
     figure, axes = _axes("score: shares then and now", (5, 2.5))
-    place = np.arange(len(shares))
-    axes.bar(place - 0.2, reference["shares"], width=0.4, label="judged on", color="grey")
-    axes.bar(place + 0.2, shares, width=0.4, label="now", color="steelblue")
-    axes.set_xticks(place, [*(f"≤ {edge:.3f}" for edge in reference["edges"]), "above"], fontsize=6, rotation=45)
+    place = np.arange(len(moved.shares))
+    axes.bar(place - 0.2, moved.bins.shares, width=0.4, label="before it was made", color="grey")
+    axes.bar(place + 0.2, moved.shares, width=0.4, label="lately", color="steelblue")
+    axes.set_xticks(place, [*(f"≤ {edge:.3f}" for edge in moved.bins.edges), "above"], fontsize=6, rotation=45)
     axes.legend(fontsize=7)
     return _png(figure)
 

@@ -88,13 +88,14 @@ class Evaluation:
     probabilities: npt.NDArray[np.float64]
 
     def figures(self) -> dict[str, float]:
-        """Name to number, as MLflow logs them."""
+        """Name to number, as MLflow logs them. `claimed_auc` is what the probabilities themselves lead to expect."""
         named = {
             "test_rows": float(self.rows),
             "test_positives": float(self.positives),
             "auc": self.auc.value,
             "auc_lower": self.auc.lower,
             "auc_upper": self.auc.upper,
+            "claimed_auc": metrics.claimed_auc(self.probabilities),
             "average_precision": self.average_precision.value,
             "average_precision_lower": self.average_precision.lower,
             "average_precision_upper": self.average_precision.upper,

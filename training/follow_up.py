@@ -1,4 +1,8 @@
-"""What became of a champion's contacts after it had learnt: does it keep what its card promised?"""
+"""What became of a champion's contacts after it had learnt: does it keep what its card promised?
+
+Those whose outcomes are known were chosen: a campaign to the best fifth is sent to people who are hard to tell apart.
+So an AUC is not held against that of the card, but against what the probabilities of these very people claim.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,12 @@ from training.bundle import Bundle
 from training.datasets import require_labels
 from training.metrics import Interval
 from training.models import model_named
-from training.models.churn import Windows, with_windows
+from training.models.churn import Windows
+from training.periods import PERIOD_DAYS
 
 if TYPE_CHECKING:
     from feature_store.warehouse import Warehouse
 
-RECENT_DAYS = 28
 MATURED_DAYS = 90
 # Longer than any label takes to settle.
 OPEN_LABELS = timedelta(days=400)
@@ -32,7 +36,8 @@ NOTICEABLE_AUC = 0.02
 @dataclass(frozen=True)
 class Performance:
     """A champion on labels that matured after it had learnt; intervals by bootstrap over rows (95 %). `promised` is
-    what its card says. `broken` names in words each promise it does not keep."""
+    the AUC its probabilities claim for these rows, and as much more or less as it did better or worse than claimed on
+    those it was judged on. `broken` names in words each promise it does not keep."""
 
     rows: int
     positives: int
@@ -57,7 +62,10 @@ def performance(
     positives = int(labels.sum())
     require_labels(str(card["model"]), positives, len(labels) - positives, min_labels_per_class)
     figures = card["figures"]
-    promised = Interval(figures["auc"], figures["auc_lower"], figures["auc_upper"])
+    judged = Interval(figures["auc"], figures["auc_lower"], figures["auc_upper"])
+    claimed = metrics.claimed_auc(probabilities)
+    moved = claimed - figures.get("claimed_auc", judged.value)
+    promised = Interval(judged.value + moved, judged.lower + moved, judged.upper + moved)
     found = bootstrap.intervals(
         {
             "auc": metrics.auc_counted(labels, probabilities),
@@ -84,21 +92,17 @@ def rows_since(
     warehouse: Warehouse, bundle: Bundle, now: datetime, max_rows: int, churn_windows: Windows | None = None
 ) -> pl.DataFrame:
     """The model's units that were not settled when the champion learnt, oldest first, with features as they were known
-    at each; none for a champion published without a reference. `label` is null while it is open. Reaches back
-    MATURED_DAYS. `churn_windows` as the model was trained with."""
+    at each. `label` is null while it is open. Reaches back MATURED_DAYS. `churn_windows` as the model was trained
+    with."""
     from feature_store.feature_services import FEATURE_SERVICES
     from feature_store.retrieval import get_historical_features
 
-    known = bundle.card.get("drift")
     manifest = bundle.manifest
-    chosen = model_named(str(manifest["model"]))
-    if chosen.name == "churn" and churn_windows:
-        chosen = with_windows(churn_windows)
+    chosen = model_named(str(manifest["model"]), churn_windows)
     # A spine of some later day has the rows whose labels are open today.
     spine = chosen.build_spine(warehouse, str(manifest["tenant_id"]), now + OPEN_LABELS, max_rows).frame
     at, settled = pl.col("event_timestamp"), pl.col("label_known_at")
-    since = datetime.fromisoformat(known["known_until"]) if known else now
-    new = (at <= now) & (settled > since) & (settled > now - timedelta(days=MATURED_DAYS))
+    new = (at <= now) & (settled > bundle.trained_at) & (settled > now - timedelta(days=MATURED_DAYS))
     label = pl.when(settled <= now).then(pl.col("label"))
     rows: pl.DataFrame = spine.filter(new).with_columns(label=label)
     found: pl.DataFrame = get_historical_features(warehouse, rows, FEATURE_SERVICES[manifest["feature_service"]])
@@ -106,8 +110,8 @@ def rows_since(
 
 
 def recent(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Those of RECENT_DAYS."""
-    return rows.filter(pl.col("event_timestamp") > now - timedelta(days=RECENT_DAYS))
+    """Those of the last PERIOD_DAYS."""
+    return rows.filter(pl.col("event_timestamp") > now - timedelta(days=PERIOD_DAYS))
 
 
 def matured(rows: pl.DataFrame) -> pl.DataFrame:

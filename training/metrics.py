@@ -57,6 +57,20 @@ def auc_counted(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Counted:
     return counted
 
 
+def claimed_auc(probabilities: npt.ArrayLike) -> float:
+    """The AUC to be expected of outcomes drawn with exactly these probabilities, ties counting half; 0.5 where they
+    leave nothing to chance."""
+    p = np.sort(np.asarray(probabilities, dtype=np.float64))
+    starts = np.flatnonzero(np.r_[True, p[1:] != p[:-1]])
+    ones, zeros = np.add.reduceat(p, starts), np.add.reduceat(1 - p, starts)
+    # A row is never compared with itself.
+    itself = float(p @ (1 - p))
+    pairs = float(ones.sum()) * float(zeros.sum()) - itself
+    if pairs <= 0:
+        return 0.5
+    return (float(ones @ (np.cumsum(zeros) - zeros / 2)) - itself / 2) / pairs
+
+
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """The mean of precision at each positive found, rows of equal score counted together. The base rate is chance."""
     return _once(average_precision_counted(labels, scores), labels)

@@ -76,9 +76,13 @@ def synthetic_dataset(
                 for age, female in zip(numbers["age"], numbers["female"], strict=True)
             ]
         elif name.endswith("_at"):
-            ago = np.ceil(numbers["silent_days"] * (4.0 if name == "first_known_at" else 1.0)).astype(int)
+            known = name == "first_known_at"
+            ago = np.ceil(numbers["silent_days"] * (4.0 if known else 1.0)).astype(int)
             columns[name] = pl.Series(
-                [None if days > 60 else when - timedelta(days=int(days)) for when, days in zip(at, ago, strict=True)],
+                [
+                    when - timedelta(days=int(days)) if known or days <= 60 else None
+                    for when, days in zip(at, ago, strict=True)
+                ],
                 dtype=utc,
             )
         else:

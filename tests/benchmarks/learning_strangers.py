@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tests.benchmarks.public_sets import BANK, CDNOW, TELCO
 from tests.benchmarks.reporting import Figure, figure
 from training import bootstrap, metrics
 from training.datasets import Dataset, Split, build_dataset, split_by_time, split_folds
-from training.drift import Drift, drift_of, reference
+from training.drift import Drift, Periods, drift_of
 from training.metrics import Interval
 from training.models import model_named
 from training.models.churn import Windows
@@ -82,9 +82,15 @@ def dataset_of(prepared: Prepared, model: str, now: dt.datetime) -> Dataset:
     )
 
 
-def moved(trained: Trained, split: Split) -> Drift:
-    """What the drift check says of the rows the split keeps for judging."""
-    found = drift_of(reference(trained, split), trained.inputs, trained.probability, split.test.frame)
+def moved(trained: Trained, split: Split, by_lot: bool = False) -> Drift:
+    """What the drift check says of the rows the split keeps for judging, beside the older and the newer rows learnt
+    from, or beside two halves of them by lot."""
+    older, newer, learnt = split.fit.frame, split.calibrate.frame, split.learn.frame
+    if by_lot:
+        half = learnt["contact_id"].hash(seed=SEED) % 2 == 0
+        older, newer = learnt.filter(half), learnt.filter(~half)
+    periods = Periods(older, newer, split.test.frame)
+    found = drift_of(trained.inputs, trained.probability, learnt["event_timestamp"][0], periods, periods)
     assert found is not None
     return found
 
@@ -113,7 +119,7 @@ def bank_drift(dataset: Dataset, now: dt.datetime) -> tuple[list[Figure], dict[s
     """The drift check on the bank's later calls, where it must fire, and on people drawn by lot, where it must not."""
     later, by_lot = split_by_time(dataset, BANK_TEST_SHARE), next(split_folds(dataset, SEED))
     trained, trained_by_lot = (train(split, seed=SEED, now=now) for split in (later, by_lot))
-    found, quiet = moved(trained, later), moved(trained_by_lot, by_lot)
+    found, quiet = moved(trained, later), moved(trained_by_lot, by_lot, by_lot=True)
     probabilities = trained.probability(later.test.matrix())
     auc = metrics.auc(later.test.labels(), probabilities)
     made = [
@@ -126,7 +132,6 @@ def bank_drift(dataset: Dataset, now: dt.datetime) -> tuple[list[Figure], dict[s
     notes = {
         "label": "bank_marketing, latest calls",
         "base_rates": [float(part.labels().mean()) for part in (later.fit, later.calibrate, later.test)],
-        "score": vars(found.score),
-        "inputs": [vars(one) for one in found.inputs[:8]],
+        "moved": [asdict(one) for one in (found.score, *found.inputs[:8]) if one],
     }
     return made, notes

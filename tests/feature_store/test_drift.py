@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -39,15 +38,6 @@ class TestFitBins:
     def test_no_rows_are_refused(self):
         with pytest.raises(ValueError, match="no value"):
             fit_bins(np.array([]))
-
-    def test_written_and_read_it_is_the_same(self):
-        bins = fit_bins(np.array([1.0, 2.0, NAN]))
-
-        assert Bins.from_json(json.loads(json.dumps(bins.to_json()))) == bins
-
-    def test_a_wrong_number_of_shares_is_refused(self):
-        with pytest.raises(ValueError, match="2 bins"):
-            Bins.from_json({"edges": [1], "shares": [1], "missing_share": 0})
 
 
 class TestPopulationStability:

@@ -13,22 +13,29 @@ import polars as pl
 import pytest
 
 from feature_store.feature_services import FEATURE_SERVICES, HABITS
-from feature_store.transforms import fit_inputs
+from feature_store.transforms import encode, fit_inputs
 from training.datasets import Dataset, Split, split_by_time, split_people
-from training.drift import chance, drift_of, reference
+from training.drift import Drift, Periods, chance, drift_of
 from training.synthetic import CAMPAIGNS, synthetic_dataset
-from training.train import Trained, train
+from training.train import train
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 LATER = START + timedelta(weeks=9)
 
 
 @pytest.fixture(scope="module")
-def engagement(split_of: Callable[[str], Split]) -> tuple[Trained, dict[str, object]]:
-    """The model that looks at people, campaigns and the clock, and what it remembers of the rows it learnt from."""
+def engagement(split_of: Callable[[str], Split]) -> Callable[[pl.DataFrame], Drift]:
+    """How far rows have moved from those learnt from by the model that looks at people, campaigns and the clock."""
     split = split_of("engagement")
     trained = train(split, seed=1, now=START)
-    return trained, json.loads(json.dumps(reference(trained, split)))
+
+    def judged(lately: pl.DataFrame) -> Drift:
+        periods = Periods(split.fit.frame, split.calibrate.frame, lately)
+        found = drift_of(trained.inputs, trained.probability, START, periods, periods)
+        assert found is not None
+        return found
+
+    return judged
 
 
 def drawn(people: int, seed: int) -> pl.DataFrame:
@@ -37,50 +44,66 @@ def drawn(people: int, seed: int) -> pl.DataFrame:
 
 class TestDriftOf:
     def test_other_people_of_the_same_kind_raise_no_alarm(self, engagement) -> None:
-        trained, known = engagement
-        found = [
-            drift_of(known, trained.inputs, trained.probability, drawn(people, seed))
-            for seed, people in enumerate((30, 100, 300, 1_000), start=100)
-        ]
+        found = [engagement(drawn(people, seed)) for seed, people in enumerate((30, 100, 300, 1_000), start=100)]
         assert [drift.drifted for drift in found] == [False] * 4
         # Fewer people vary more, and are allowed to.
-        limits = [drift.score.limit for drift in found]
+        limits = [drift.score.limit for drift in found if drift.score]
         assert limits == sorted(limits, reverse=True)
-        assert [drift.people for drift in found] == [30, 100, 300, 1_000]
+        assert [drift.people for drift in found] == [60, 200, 600, 2_000]
 
     def test_people_who_read_less_do(self, engagement) -> None:
-        trained, known = engagement
         rows = drawn(300, 5).with_columns(pl.col("read_7d", "read_90d", "read_rate_90d") * 0.3)
-        drift = drift_of(known, trained.inputs, trained.probability, rows)
+        drift = engagement(rows)
         assert [moved.name for moved in drift.drifted_inputs] == ["read_7d"]
         assert drift.score.drifted
+        assert sum(drift.score.shares) == pytest.approx(1)
 
     def test_a_window_that_was_still_filling_is_not_judged(self, engagement) -> None:
-        trained, known = engagement
-        names = {moved.name for moved in drift_of(known, trained.inputs, trained.probability, drawn(300, 5)).inputs}
+        names = {moved.name for moved in engagement(drawn(300, 5)).inputs}
         # It learnt from six weeks.
         assert {"read_7d", "sent_7d", "contact.age", "send_hour_sin"} <= names
         assert not {"read_90d", "read_rate_90d", "preferred_hour_share", "days_since_last_read"} & names
 
     def test_one_campaign_alone_tells_nothing_of_campaigns(self, engagement) -> None:
-        trained, known = engagement
         # Everybody is sent the same at the same hour: what three hundred rows share is one decision.
         campaign = {"campaign_id": pl.lit("c9"), "campaign_attributes": pl.lit(json.dumps(CAMPAIGNS[2]))}
-        rows = drawn(300, 6).with_columns(event_timestamp=pl.lit(LATER).cast(pl.Datetime("us", "UTC")), **campaign)
-        drift = drift_of(known, trained.inputs, trained.probability, rows)
-        assert not drift.drifted
+        hour = pl.lit(LATER).cast(pl.Datetime("us", "UTC"))
+        sends = drawn(300, 6).with_columns(event_timestamp=hour, **campaign)
+        drift = engagement(sends)
+        assert not drift.drifted_inputs
         moved = {moved.name: moved for moved in drift.inputs}
         assert moved["send_hour_sin"].stability > 1 > moved["read_7d"].limit
         assert (moved["send_hour_sin"].units, moved["read_7d"].units) == (1, 300)
 
     def test_age_alone_is_no_drift(self, engagement) -> None:
-        trained, known = engagement
         rows = drawn(300, 7).with_columns(pl.col("first_known_at") - timedelta(days=500), pl.col("sent_total") * 9)
-        assert not drift_of(known, trained.inputs, trained.probability, rows).drifted
+        assert not engagement(rows).drifted
 
-    def test_no_row_is_no_answer(self, engagement) -> None:
-        trained, known = engagement
-        assert drift_of(known, trained.inputs, trained.probability, drawn(3, 8).clear()) is None
+    def test_who_was_sent_something_may_be_others_than_those_asked_about(self, split_of) -> None:
+        split = split_of("engagement")
+        trained = train(split, seed=1, now=START)
+        everybody = drawn(300, 9)
+        told = pl.Series(trained.probability(encode(everybody, list(trained.inputs))))
+        chosen = everybody.filter(told > told.quantile(0.8))
+        older, newer = split.fit.frame, split.calibrate.frame
+
+        def judged(people: pl.DataFrame) -> Drift | None:
+            given = Periods(older, newer, people), Periods(older, newer, chosen)
+            return drift_of(trained.inputs, trained.probability, START, *given)
+
+        assert judged(chosen).drifted
+        assert not judged(everybody).drifted
+
+    def test_nobody_is_no_answer(self, split_of) -> None:
+        split = split_of("engagement")
+        periods = Periods(split.fit.frame, split.calibrate.frame, split.test.frame.clear())
+        assert drift_of(split.fit.inputs, lambda matrix: matrix[:, 0], START, periods) is None
+
+    def test_too_few_people_before_it_was_made_say_nothing(self, split_of) -> None:
+        split = split_of("engagement")
+        few = Periods(split.fit.frame.head(99), split.calibrate.frame, split.test.frame)
+        drift = drift_of(split.fit.inputs, lambda matrix: matrix[:, 0], START, few)
+        assert (drift.inputs, drift.score, drift.drifted) == ([], None, False)
 
 
 class TestChance:
@@ -134,7 +157,7 @@ class TestACrisis:
     ) -> None:
         split = split_by_time(calls) if by_time else split_people(calls, seed=1)
         trained = train(split, {"n_estimators": 30}, seed=1, now=START)
-        drift = drift_of(reference(trained, split), trained.inputs, trained.probability, split.test.frame)
+        drift = drift_of(trained.inputs, trained.probability, START, periods_of(split, by_time))
         assert drift.drifted is alarm
         if alarm:
             assert "contact.euribor3m" in {moved.name for moved in drift.drifted_inputs}
@@ -144,13 +167,16 @@ class TestACrisis:
         moment = START + (pl.col("event_timestamp") - START) * 60
         split = split_people(replace(calls, frame=calls.frame.with_columns(event_timestamp=moment)), seed=1)
         trained = train(split, {"n_estimators": 5}, seed=1, now=START)
-        drift = drift_of(reference(trained, split), trained.inputs, trained.probability, split.test.frame)
+        drift = drift_of(trained.inputs, trained.probability, START, periods_of(split, by_time=False))
         names = {moved.name for moved in drift.inputs}
         assert "campaign_read_rate_90d" in names
         assert not set(HABITS) & names
 
 
-def test_it_is_kept_small(engagement) -> None:
-    """Two hundred tenants' cards lie beside their bundles."""
-    _, known = engagement
-    assert len(json.dumps(known)) < 40_000
+def periods_of(split: Split, by_time: bool) -> Periods:
+    """The calls learnt from in their order, or in two halves by lot, and those never seen."""
+    if by_time:
+        return Periods(split.fit.frame, split.calibrate.frame, split.test.frame)
+    learnt = split.learn.frame
+    half = learnt["contact_id"].hash(seed=3) % 2 == 0
+    return Periods(learnt.filter(half), learnt.filter(~half), split.test.frame)

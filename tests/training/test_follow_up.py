@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from training.follow_up import matured, performance, recent, rows_since
 
 CARD: dict[str, Any] = {
     "model": "engagement",
-    "figures": {"auc": 0.80, "auc_lower": 0.78, "auc_upper": 0.82, "calibration_error": 0.01},
+    "figures": {"auc": 0.80, "auc_lower": 0.78, "auc_upper": 0.82, "claimed_auc": 0.80, "calibration_error": 0.01},
 }
 
 
@@ -32,10 +32,26 @@ class TestPerformance:
         assert kept.auc.lower < 0.80 < kept.auc.upper
 
     def test_ranking_worse_than_promised(self) -> None:
-        worse = performance(CARD, *outcomes(3_000, spread=0.8), seed=1)
+        labels, told = outcomes(6_000, spread=1.45)
+        # Half of the outcomes are those of others, whose probabilities nobody told.
+        swapped = np.random.default_rng(5).permutation(3_000)
+        labels[:3_000] = labels[swapped]
+        worse = performance(CARD, labels, told, seed=1, max_calibration_error=1)
         [words] = worse.broken
-        assert "promised were 0.800" in words
+        assert "promised were 0.80" in words
         assert worse.auc.upper < worse.promised.lower
+
+    def test_people_who_are_hard_to_tell_apart_break_no_promise(self) -> None:
+        labels, told = outcomes(20_000, spread=1.45)
+        best_fifth = told > np.quantile(told, 0.8)
+        chosen = performance(CARD, labels[best_fifth], told[best_fifth], seed=1)
+        assert chosen.broken == []
+        assert chosen.auc.upper < 0.70
+        assert chosen.promised.value == pytest.approx(chosen.auc.value, abs=0.03)
+
+    def test_a_card_that_does_not_say_what_was_claimed(self) -> None:
+        figures = {name: value for name, value in CARD["figures"].items() if name != "claimed_auc"}
+        assert performance(CARD | {"figures": figures}, *outcomes(3_000, spread=1.45), seed=1).broken == []
 
     def test_few_rows_prove_little(self) -> None:
         labels, told = outcomes(120, spread=1.2)
@@ -53,9 +69,9 @@ class TestPerformance:
 class Champion:
     """A bundle's papers, for rows that are chosen by them alone."""
 
-    def __init__(self, known_until: str) -> None:
+    def __init__(self, trained_at: datetime) -> None:
         self.manifest = {"model": "engagement", "tenant_id": TENANT, "feature_service": "engagement_v1"}
-        self.card = {"drift": {"known_until": known_until}}
+        self.trained_at = trained_at
 
 
 class TestRowsSince:
@@ -70,8 +86,8 @@ class TestRowsSince:
             ],
         )
         add_rows(warehouse, "marts.dim_campaigns", [campaign("c1")])
-        now, known_until = START + timedelta(days=60), START + timedelta(days=7)
-        rows = rows_since(warehouse, Champion(known_until.isoformat()), now, 1_000)
+        now = START + timedelta(days=60)
+        rows = rows_since(warehouse, Champion(START + timedelta(days=7)), now, 1_000)
         assert rows["message_id"].to_list() == ["settled since", "open"]
         assert matured(rows)["message_id"].to_list() == ["settled since"]
         assert recent(rows, now)["message_id"].to_list() == ["open"]

@@ -34,6 +34,25 @@ class TestAuc:
         assert metrics.average_precision(labels, scores) == pytest.approx(average_precision_score(labels, scores))
 
 
+class TestClaimedAuc:
+    def test_by_hand(self) -> None:
+        # Of two rows, the better one is the positive with 0.8 x 0.5, the other with 0.2 x 0.5.
+        assert metrics.claimed_auc([0.8, 0.5]) == pytest.approx(0.4 / (0.4 + 0.1))
+
+    def test_outcomes_drawn_so_have_it_on_average(self) -> None:
+        rng = np.random.default_rng(1)
+        told = np.round(rng.beta(1, 3, 2_000), 2)
+        seen = [metrics.auc(rng.random(2_000) < told, told) for _ in range(100)]
+        assert metrics.claimed_auc(told) == pytest.approx(np.mean(seen), abs=4 * np.std(seen) / 10)
+
+    def test_one_probability_tells_nobody_apart(self) -> None:
+        assert metrics.claimed_auc([0.3] * 50) == pytest.approx(0.5)
+
+    @pytest.mark.parametrize("told", [[1.0, 1.0], [0.0], [0.4]])
+    def test_without_a_pair_nothing_is_claimed(self, told: list[float]) -> None:
+        assert metrics.claimed_auc(told) == 0.5
+
+
 class TestAveragePrecision:
     def test_means_precision_at_each_positive(self) -> None:
         assert metrics.average_precision(LABELS, SCORES) == pytest.approx((1 / 1 + 2 / 2 + 3 / 4) / 3)

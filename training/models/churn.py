@@ -180,6 +180,7 @@ MODEL = ModelDefinition(
     build_spine=build_spine,
     build_pipeline=build_pipeline,
     rule=rule,
+    active_days=WINDOW_DAYS,
 )
 
 
@@ -193,4 +194,5 @@ def with_windows(windows: Windows) -> ModelDefinition:
         not_for=f"Contacts without a sign in the {windows.active_days} days before: who is silent already is not asked"
         " about.",
         build_spine=partial(build_spine, windows=windows),
+        active_days=windows.active_days,
     )

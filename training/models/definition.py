@@ -47,6 +47,8 @@ class ModelDefinition:
     unfitted estimator; `rule(frame)` is the recency/frequency rule every model must beat, in [0, 1], one per row, of a
     frame that has days_since_last_* beside the stored features.
     `scale` says how people read a score: as a percentile of the reference, or as the probability in per cent.
+    `active_days`: only a contact with a read, an inbound message or an order in so many days is asked about; None:
+    everybody is.
     """
 
     name: str
@@ -61,6 +63,7 @@ class ModelDefinition:
     build_spine: BuildSpine
     build_pipeline: BuildPipeline
     rule: Callable[[pl.DataFrame], npt.NDArray[np.float64]]
+    active_days: int | None = None
 
     def score_by_rule(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
         """The rule over rows as retrieval returns them, (n,)."""

@@ -4,7 +4,7 @@ each tenant's scores. They warn and stop nothing; the sensor `drift_starts_train
 import base64
 import datetime as dt
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from training.bundle import Bundle
-    from training.drift import Movement
+    from training.drift import Drift, Movement
     from training.metrics import Interval
     from training.settings import TrainingSettings
 
 INPUTS, SCORE, PERFORMANCE = "drift_of_inputs", "drift_of_score", "performance_on_matured_labels"
 DESCRIPTIONS = {
-    INPUTS: "Each input of the champion, over the last four weeks, is distributed as over the rows it learnt from.",
-    SCORE: "The champion's probabilities of the last four weeks are distributed as over the rows it was judged on.",
-    PERFORMANCE: "On labels settled since it learnt, the champion ranks and calibrates as its card promises.",
+    INPUTS: "Each input of the champion is distributed over the last four weeks as in those before it was made.",
+    SCORE: "The champion scores everybody over the last four weeks as it would have in those before it was made.",
+    PERFORMANCE: "On labels settled since it learnt, the champion ranks and calibrates as it promises.",
 }
 SHOWN_INPUTS = 20
 
@@ -44,24 +44,27 @@ def _checks(model: str) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(name=f"{model}_champion", specs=specs, can_subset=True)
     def champion(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from training.bundle import champion_bundle
-        from training.follow_up import rows_since
+        from training.follow_up import recent, rows_since
+        from training.periods import champion_drift
         from training.settings import TrainingSettings
 
         tenant, configured = tenant_of(context.partition_key), TrainingSettings()
         now = dt.datetime.now(dt.UTC)
         wanted = {key.name for key in context.selected_asset_check_keys}
         bundle = champion_bundle(configured.bundles_dir, tenant.tenant_id, model)
-        if bundle is None or "drift" not in bundle.card:
-            why = "no model speaks yet" if bundle is None else "the champion was published without a reference"
+        if bundle is None:
             for name in sorted(wanted):
-                yield _result(model, name, True, why)
+                yield _result(model, name, True, "no model speaks yet")
             return
         with transient_errors_retried(context):
             warehouse = warehouse_at(store_settings().warehouse)
             rows = rows_since(warehouse, bundle, now, configured.max_rows, tenant.churn_windows)
+            drift = None
+            if wanted & {INPUTS, SCORE}:
+                drift = champion_drift(warehouse, bundle, recent(rows, now), now, tenant.churn_windows)
         judged = {"champion": bundle.version, "digest": bundle.digest}
         for passed, name, summary, metadata in (
-            *_drift(bundle, rows, now, wanted),
+            *_drift(drift, wanted),
             *_performance(bundle, rows, configured, wanted),
         ):
             yield _result(model, name, passed, summary, judged | metadata)
@@ -72,28 +75,25 @@ def _checks(model: str) -> dg.AssetChecksDefinition:
 Judged = tuple[bool, str, str, dict[str, Any]]
 
 
-def _drift(bundle: "Bundle", rows: "pl.DataFrame", now: dt.datetime, wanted: set[str]) -> Iterator[Judged]:
-    from training.drift import drift_of
-    from training.drift_plots import bins_picture, inputs_picture
-    from training.follow_up import recent
+def _drift(found: "Drift | None", wanted: set[str]) -> Iterator[Judged]:
+    from training.drift_plots import inputs_picture, score_picture
 
-    if not wanted & {INPUTS, SCORE}:
-        return
-    found = drift_of(bundle.card["drift"], bundle.inputs, bundle.probability, recent(rows, now))
     if found is None:
         for name in sorted(wanted & {INPUTS, SCORE}):
-            yield True, name, "nothing has happened since it learnt", {}
+            yield True, name, "nobody to judge", {}
         return
-    counts = {"rows": found.rows, "people": found.people}
+    counts = {"people": found.people, "sends": found.sends}
     if INPUTS in wanted:
-        moved = found.drifted_inputs
+        moved, shown = found.drifted_inputs, found.inputs[:SHOWN_INPUTS]
         summary = "; ".join(_words(one) for one in moved[:3]) + (f"; {len(moved) - 3} more" if len(moved) > 3 else "")
-        table = dg.MetadataValue.table([_record(one) for one in found.inputs[:SHOWN_INPUTS]])
-        picture = _picture(lambda: inputs_picture(found.inputs[:SHOWN_INPUTS]))
-        yield not moved, INPUTS, summary or "all within their limits", counts | {"inputs": table, "picture": picture}
-    if SCORE in wanted:
+        told = {"inputs": _table(shown), "picture": _picture(lambda: inputs_picture(shown))} if shown else {}
+        fine = "all within their limits" if shown else "too few people to say"
+        yield not moved, INPUTS, summary or fine, counts | told
+    if SCORE in wanted and found.score is None:
+        yield True, SCORE, "too few people to say", counts
+    elif SCORE in wanted and found.score is not None:
         score = found.score
-        picture = _picture(lambda: bins_picture(bundle.card["drift"]["bins"]["score"], found.score_shares))
+        picture = _picture(lambda: score_picture(score))
         figures = {"stability": round(score.stability, 4), "limit": round(score.limit, 4), "usual": score.usual}
         words = _words(score) if score.drifted else f"within its limit: {_words(score)}"
         yield not score.drifted, SCORE, words, counts | figures | {"picture": picture}
@@ -152,16 +152,21 @@ def _words(moved: "Movement") -> str:
     return f"{moved.name} moved by {moved.stability:.2f} ({moved.limit:.2f} is allowed)"
 
 
-def _record(moved: "Movement") -> dg.TableRecord:
-    return dg.TableRecord(
-        {
-            "input": moved.name,
-            "stability": round(moved.stability, 4),
-            "limit": round(moved.limit, 4),
-            "usual": moved.usual,
-            "independent": moved.units,
-            "drifted": "yes" if moved.drifted else "",
-        }
+def _table(moved: "Sequence[Movement]") -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "input": one.name,
+                    "stability": round(one.stability, 4),
+                    "limit": round(one.limit, 4),
+                    "usual": one.usual,
+                    "independent": one.units,
+                    "drifted": "yes" if one.drifted else "",
+                }
+            )
+            for one in moved
+        ]
     )
 
 

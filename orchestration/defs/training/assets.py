@@ -101,7 +101,7 @@ def _model(model: str) -> dg.AssetsDefinition:
         from training.cycle import learn
         from training.errors import EmptySplit, TooFewLabels
         from training.evaluate import Costs
-        from training.models.churn import with_windows
+        from training.models import model_named
         from training.registry import Registry, log_abstention
         from training.retention import actions_followed_by_return
         from training.settings import TrainingSettings
@@ -127,7 +127,7 @@ def _model(model: str) -> dg.AssetsDefinition:
         if model == "churn":
             notes["actions"] = actions_followed_by_return(warehouse, tenant.tenant_id, now)
             if tenant.churn_windows:
-                asked = with_windows(tenant.churn_windows)
+                asked = model_named(model, tenant.churn_windows)
                 notes |= {"unit": asked.unit, "label": asked.label, "not_for": asked.not_for}
         costs = Costs(*tenant.costs) if tenant.costs else None
         try:

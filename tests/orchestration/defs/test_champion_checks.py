@@ -20,9 +20,8 @@ from orchestration.defs.automation.sensors import DRIFTED, REASON, drift_starts_
 from orchestration.defs.scoring.checks import CHAMPION_CHECKS, INPUTS, PERFORMANCE, SCORE
 from orchestration.lib.partitions import tenants
 from tests.training.conftest import warehouse  # noqa: F401 - a fixture
-from training.bundle import export_checked, make_manifest, point_champion, write_bundle
-from training.datasets import split_by_time
-from training.drift import reference
+from training.bundle import champion_bundle, export_checked, make_manifest, point_champion, write_bundle
+from training.datasets import Dataset, split_by_time
 from training.evaluate import evaluate
 from training.synthetic import TENANT_ID, synthetic_dataset
 from training.train import train
@@ -33,15 +32,21 @@ NOW = dt.datetime.now(dt.UTC)
 
 
 @pytest.fixture(scope="module")
-def bundles(database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A champion that learnt from ten to four weeks ago."""
+def learnt() -> Dataset:
+    """Four hundred people who were sent something once a week, from fourteen to five weeks ago."""
+    return synthetic_dataset("engagement", 400, 10, seed=11, start=NOW - dt.timedelta(weeks=14))[0]
+
+
+@pytest.fixture(scope="module")
+def bundles(database: Any, learnt: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A champion that learnt from them as soon as the last label was settled."""
     folder = tmp_path_factory.mktemp("bundles")
     database.add_tenant(SLUG, id=TENANT_ID)
-    split = split_by_time(synthetic_dataset("engagement", 400, 6, seed=11, start=NOW - dt.timedelta(weeks=10))[0])
-    trained = train(split, seed=1, now=NOW)
+    split = split_by_time(learnt)
+    trained = train(split, seed=1, now=NOW - dt.timedelta(days=27))
     graph, _ = export_checked(trained, split.test)
     figures = evaluate(trained, split, seed=1).figures()
-    card = {"model": "engagement", "figures": figures, "drift": reference(trained, split)}
+    card = {"model": "engagement", "figures": figures}
     bundle = write_bundle(folder, graph, make_manifest(trained, "7", split), card)
     point_champion(folder, bundle, [], NOW)
     return folder
@@ -58,11 +63,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def judge(
     warehouse: DuckDBWarehouse,  # noqa: F811
     bundles: Any,
+    learnt: Dataset,
     database: Any,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Any]:
-    """Runs engagement's checks on rows of the last two weeks as Dagster's daily job does."""
+    """Runs engagement's checks as Dagster's daily job does, on what was learnt from, what was known of people lately
+    and which of it were sends."""
     from feature_store.settings import settings
 
     monkeypatch.setenv("FEATURE_STORE_OPERATIONAL_URL", database.etl_read)
@@ -78,9 +85,10 @@ def judge(
     job = dg.define_asset_job("daily", selection=dg.AssetSelection.assets(SCORES), partitions_def=tenants)
     definitions = dg.Definitions(assets=[published], asset_checks=[checks], jobs=[job])
 
-    def run(rows: pl.DataFrame | None) -> dg.ExecuteInProcessResult:
+    def run(rows: pl.DataFrame | None, sent: pl.DataFrame | None = None) -> dg.ExecuteInProcessResult:
         if rows is not None:
-            keep(warehouse, rows)
+            keep(warehouse, learnt.frame, learnt.frame)
+            keep(warehouse, rows, rows if sent is None else sent)
         return definitions.resolve_job_def("daily").execute_in_process(instance=instance, partition_key=SLUG)
 
     yield run
@@ -88,22 +96,23 @@ def judge(
 
 
 def lately(**changed: pl.Expr) -> pl.DataFrame:
-    """Six hundred sends of the last two weeks, to people of the kind learnt from unless changed."""
-    frame, _ = synthetic_dataset("engagement", 300, 2, seed=5, start=NOW - dt.timedelta(days=12))
+    """Sixteen hundred rows of the last four weeks, of people of the kind learnt from unless changed."""
+    frame, _ = synthetic_dataset("engagement", 400, 4, seed=5, start=NOW - dt.timedelta(days=27))
     return frame.frame.with_columns(**changed)
 
 
-def keep(warehouse: DuckDBWarehouse, rows: pl.DataFrame) -> None:  # noqa: F811
-    """The rows as marts and features that retrieval finds again."""
+def keep(warehouse: DuckDBWarehouse, rows: pl.DataFrame, sent: pl.DataFrame) -> None:  # noqa: F811
+    """The rows as features that retrieval finds again, and some of them as sends."""
     at = pl.col("event_timestamp")
     read_at = pl.when(pl.col("label") == 1).then(at + dt.timedelta(hours=1))
     ends = pl.col("label_known_at").alias("attribution_ends_at")
     keys = ("tenant_id", "contact_id", "message_id", "campaign_id")
     tables = {
-        "marts.fct_sends": rows.select(*keys, at.alias("sent_at"), ends, read_at=read_at),
+        "marts.fct_sends": sent.select(*keys, at.alias("sent_at"), ends, read_at=read_at),
         "marts.dim_campaigns": rows.select(
             "tenant_id", "campaign_id", attributes=pl.col("campaign_attributes")
         ).unique(),
+        "marts.dim_contacts": rows.select("tenant_id", "contact_id").unique(),
     }
     for view in FEATURE_VIEWS:
         names = [feature.name for feature in view.features if feature.name in rows.columns]
@@ -111,7 +120,9 @@ def keep(warehouse: DuckDBWarehouse, rows: pl.DataFrame) -> None:  # noqa: F811
     with warehouse.connect(read_only=False) as connection:
         for name, table in tables.items():
             connection.register("given", table.to_arrow())
-            connection.execute(f"insert into {name} by name select * from given")
+            known = "anti join {name} using (campaign_id)" if name == "marts.dim_campaigns" else ""
+            known = "anti join {name} using (contact_id)" if name == "marts.dim_contacts" else known
+            connection.execute(f"insert into {name} by name select * from given {known.format(name=name)}")
         connection.execute("insert into marts.dim_tenants values (?, 'UTC')", [TENANT_ID])
         connection.execute("delete from marts.dim_tenants where rowid > 0")
 
@@ -136,13 +147,26 @@ class TestChampionChecks:
         result = judge(lately())
         assert verdicts(result) == {INPUTS: True, SCORE: True, PERFORMANCE: True}
         told = {one.check_name: one.metadata for one in result.get_asset_check_evaluations()}
-        # All lie within four weeks; the labels of the older half have settled.
-        assert told[INPUTS]["rows"].value == 600
-        assert told[PERFORMANCE]["rows"].value == 300
+        # All lie within four weeks; the labels of the last week have not settled.
+        assert (told[INPUTS]["people"].value, told[INPUTS]["sends"].value) == (400, 1600)
+        assert told[PERFORMANCE]["rows"].value == 1200
         assert isinstance(asked(instance, result), dg.SkipReason)
 
+    def test_sends_to_those_it_scored_best_are_no_alarm(self, judge: Any, bundles: Any) -> None:
+        from feature_store.transforms import encode
+
+        bundle, rows = champion_bundle(bundles, TENANT_ID, "engagement"), lately()
+        told = pl.Series(bundle.probability(encode(rows, bundle.inputs)))
+        sent = rows.filter(told > told.quantile(0.7))
+        result = judge(rows, sent)
+        found = {one.check_name: one.metadata for one in result.get_asset_check_evaluations()}
+        assert verdicts(result) == {INPUTS: True, SCORE: True, PERFORMANCE: True}, found
+        # Among the best alone it ranks far worse than on everybody, as it should.
+        card = bundle.card["figures"]
+        assert float(found[PERFORMANCE]["auc"].value.split()[0]) < card["auc_lower"] - 0.05
+
     def test_others_fail_with_what_moved_and_start_one_training(self, judge: Any, instance: dg.DagsterInstance) -> None:
-        noise = np.random.default_rng(2).permutation(600)
+        noise = np.random.default_rng(2).permutation(1600)
         result = judge(
             lately(
                 read_7d=pl.col("read_7d") * 0.3,
