@@ -27,7 +27,7 @@ def score_picture(moved: Movement) -> bytes:
     """The shares of the score's bins before and lately, side by side."""
     figure, axes = _axes("score: shares then and now", (5, 2.5))
     place = np.arange(len(moved.shares))
-    axes.bar(place - 0.2, moved.bins.shares, width=0.4, label="before it was made", color="grey")
+    axes.bar(place - 0.2, moved.bins.shares, width=0.4, label="before the model was made", color="grey")
     axes.bar(place + 0.2, moved.shares, width=0.4, label="lately", color="steelblue")
     axes.set_xticks(place, [*(f"≤ {edge:.3f}" for edge in moved.bins.edges), "above"], fontsize=6, rotation=45)
     axes.legend(fontsize=7)
