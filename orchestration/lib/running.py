@@ -45,10 +45,13 @@ class Step:
 
 @dataclass
 class RunReport:
+    """`blocking_checks` are those of `failed_checks` that are more than a warning."""
+
     run_id: str
     succeeded: bool
     steps: list[Step] = field(default_factory=list)
     failed_checks: list[str] = field(default_factory=list)
+    blocking_checks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     metadata: dict[str, dict[str, object]] = field(default_factory=dict)
 
@@ -128,7 +131,7 @@ def executed(
         )
     report = _report(instance, result.run_id, result.success)
     if not report.succeeded:
-        raise RunFailed("; ".join(report.failed_checks or report.errors) or "the run failed")
+        raise RunFailed("; ".join(report.blocking_checks or report.errors) or "the run failed")
     return report
 
 
@@ -186,7 +189,10 @@ def _report(instance: dg.DagsterInstance, run_id: str, succeeded: bool) -> RunRe
             rows[step] = rows.get(step, 0) + int(getattr(check.metadata.get("rows_judged"), "value", 0) or 0)
             if not check.passed:
                 why = str(getattr(check.metadata.get("summary"), "value", "")) or "see its metadata in Dagster"
-                report.failed_checks.append(f"{check.check_name} of {'/'.join(check.asset_key.path)} failed: {why}")
+                told = f"{check.check_name} of {'/'.join(check.asset_key.path)} failed: {why}"
+                report.failed_checks.append(told)
+                if check.severity.value == "ERROR":
+                    report.blocking_checks.append(told)
     return report
 
 
