@@ -46,6 +46,6 @@ def run(
         return
     for report in reports:
         rows = [[step.name, step.rows, step.seconds] for step in report.steps]
-        console.table(None, ["step", "rows", "seconds"], rows)
+        console.table(report.tenant, ["step", "rows", "seconds"], rows)
         for check in report.failed_checks:
             console.out.print(f"[yellow]warning:[/yellow] {check}")

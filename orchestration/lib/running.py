@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,8 @@ class Step:
 
 @dataclass
 class RunReport:
-    """`blocking_checks` are those of `failed_checks` that are more than a warning."""
+    """`tenant` is the slug of the business the run was for, None when it was for all. `blocking_checks` are those of
+    `failed_checks` that are more than a warning."""
 
     run_id: str
     succeeded: bool
@@ -54,6 +55,7 @@ class RunReport:
     blocking_checks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     metadata: dict[str, dict[str, object]] = field(default_factory=dict)
+    tenant: str | None = None
 
 
 def prepare(home: Home) -> None:
@@ -73,8 +75,9 @@ def run_graph(
     """One run a tenant; what is shared by all tenants runs once, with the first.
 
     `select` is a Dagster asset selection (e.g. `group:marts`, `key:"raw/messages"+`); all assets without it. While
-    another run writes the warehouse this one waits, `wait_seconds` at most, having called `on_wait` once. Raises
-    RunFailed after a failed run, RunInProgress.
+    another run writes the warehouse this one waits, `wait_seconds` at most, having called `on_wait` once. A tenant
+    whose run failed keeps no other from its own, unless what all share was in it. Raises RunFailed at the end if any
+    failed, RunInProgress, NothingSelected, UnknownTenant.
     """
     import dagster as dg
 
@@ -95,7 +98,8 @@ def run_graph(
     if not keys:
         raise NothingSelected(f"no asset matches {select!r}")
     partitioned = {key for key in keys if graph.get(key).partitions_def is not None}
-    reports = []
+    reports: list[RunReport] = []
+    failures: list[str] = []
     with only_writer(home, wait_seconds, on_wait), dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
         instance.add_dynamic_partitions("tenant", known)
@@ -106,7 +110,16 @@ def run_graph(
             if not wanted:
                 continue
             job = defs.resolve_job_def("loop" if slug is not None else "refresh")
-            reports.append(executed(home, instance, job, slug, sorted(wanted), {"tenant": slug} if slug else {}))
+            try:
+                report = executed(home, instance, job, slug, sorted(wanted), {"tenant": slug} if slug else {})
+            except RunFailed as error:
+                failures.append(f"{slug}: {error}" if slug else str(error))
+                if not wanted <= partitioned:
+                    break
+                continue
+            reports.append(replace(report, tenant=slug))
+    if failures:
+        raise RunFailed("; ".join(failures))
     return reports
 
 

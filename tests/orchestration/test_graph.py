@@ -104,6 +104,28 @@ class TestOneWriter:
         assert raw.stat().st_mtime_ns > before
 
 
+class TestTenants:
+    def test_one_that_fails_keeps_no_other_from_learning(self, installation: Installation) -> None:
+        learnt = installation.home.path / "training" / "theirs" / "churn.json"
+        assert not learnt.exists()
+        with installation.admin() as connection:
+            connection.execute(
+                "UPDATE tenants SET settings = %s WHERE slug = 'ours'",
+                (json.dumps({"model_inputs": {"contact": {"age": 7}}}),),
+            )
+            failed = installation.rapport("train", "--model", "churn")
+            connection.execute("UPDATE tenants SET settings = '{}' WHERE slug = 'ours'")
+        assert failed.returncode == 1
+        assert "error: ours: training__churn_dataset: " in failed.stderr
+        assert "contact.age must be one of number, category, set, not 7" in failed.stderr
+        assert learnt.exists()
+
+    def test_tables_name_theirs(self, installation: Installation) -> None:
+        told = installation.metadata("score", "--model", "churn")
+        assert [report["tenant"] for report in told] == ["ours", "theirs"]
+        assert installation.done("score", "--model", "churn", "--tenant", "theirs").startswith("theirs")
+
+
 class TestBackfill:
     def test_a_day_that_agrees_changes_nothing(self, installation: Installation) -> None:
         before = installation.raw()

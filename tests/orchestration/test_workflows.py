@@ -77,11 +77,23 @@ class TestRetrain:
         ],
     )
     def test_hands_on_what_was_asked_for(self, tmp_path: Path, given: dict[str, str], expected: str) -> None:
-        # Records how it was called in place of the product; the shell is real.
-        rapport = tmp_path / ".venv" / "bin" / "rapport"
-        rapport.parent.mkdir(parents=True)
-        rapport.write_text("#!/bin/sh\nfor word; do printf '[%s]' \"$word\"; done >>called\necho >>called\n")
-        rapport.chmod(0o755)
-        script = scripts(workflow("retrain.yml"))[-1]
-        subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=os.environ | given, check=True)
-        assert (tmp_path / "called").read_text() == f"[train]{expected}\n[score]{expected}\n"
+        assert retrained(tmp_path, given) == (0, f"[train]{expected}\n[score]{expected}\n")
+
+    def test_a_training_that_failed_fails_the_job_once_everybody_is_scored(self, tmp_path: Path) -> None:
+        assert retrained(tmp_path, {"TENANT": "", "MODEL": "", "FAILS": "train"}) == (1, "[train]\n[score]\n")
+        assert retrained(tmp_path, {"TENANT": "", "MODEL": "", "FAILS": "score"})[0] == 1
+
+
+def retrained(folder: Path, given: dict[str, str]) -> tuple[int, str]:
+    """The exit code of the last step, and what it called in place of the product, a line a call; the shell is real. The
+    command that FAILS names fails."""
+    rapport = folder / ".venv" / "bin" / "rapport"
+    rapport.parent.mkdir(parents=True, exist_ok=True)
+    rapport.write_text(
+        '#!/bin/sh\nfor word; do printf \'[%s]\' "$word"; done >>called\necho >>called\n[ "$1" != "$FAILS" ]\n'
+    )
+    rapport.chmod(0o755)
+    (folder / "called").unlink(missing_ok=True)
+    script = scripts(workflow("retrain.yml"))[-1]
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=os.environ | given, check=False)
+    return done.returncode, (folder / "called").read_text()
