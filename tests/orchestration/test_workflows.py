@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 
@@ -49,12 +50,24 @@ class TestRetrain:
     def test_the_commands_exist_and_take_every_option_it_may_add(self) -> None:
         script = "\n".join(scripts(workflow("retrain.yml")))
         commands = [line.split()[0] for line in RAPPORT.findall(script)]
-        assert commands == ["train", "score"]
-        options = OPTION.findall(script)
-        assert options == ["--tenant", "--model"]
-        assert [fault([command, *options]) for command in commands] == [None, None]
+        assert commands == ["run", "train", "score"]
+        select, *options = OPTION.findall(script)
+        assert (select, options) == ("--select", ["--tenant", "--model"])
+        assert [fault([command, *options]) for command in commands[1:]] == [None, None]
+        assert fault(["run", select]) is None
         targets = set(re.findall(r"^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE))
         assert set(TARGET.findall(script)) <= targets
+
+    @pytest.mark.parametrize("told_in", [".github/workflows/retrain.yml", "docs/how-to/warehouse.md"])
+    def test_what_arrived_is_brought_up_to_the_marts_and_no_further(self, told_in: str) -> None:
+        from orchestration.definitions import defs
+        from orchestration.defs.automation.jobs import refresh
+
+        [selection] = re.findall(r"rapport run --select '([^']+)'", (PROJECT_ROOT / told_in).read_text())
+        graph = defs.resolve_asset_graph()
+        found = dg.AssetSelection.from_string(" ".join(selection.split())).resolve(graph)
+        assert isinstance(refresh.selection, dg.AssetSelection)
+        assert found == refresh.selection.resolve(graph)
 
     def test_offers_the_models_there_are(self) -> None:
         # YAML 1.1 reads the key `on` as true.
