@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.defs.activation.assets import likely_buyers
+from orchestration.defs.activation.assets import likely_buyers, scored_segments
 from orchestration.defs.automation.backfill import backfill
 from orchestration.defs.automation.jobs import JOBS
 from orchestration.defs.automation.schedules import SCHEDULES
@@ -33,6 +33,7 @@ defs = dg.Definitions(
         *MODELS,
         *SCORES,
         likely_buyers,
+        scored_segments,
     ],
     asset_checks=[contracts, *CHAMPION_CHECKS],
     jobs=[*JOBS, backfill],

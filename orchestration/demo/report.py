@@ -17,9 +17,8 @@ STAGE_OF = {
     "publish__marts": "publication",
     "publish__analysts_snapshot": "analysts' files",
     "online__contact_features": "online features",
-    "segments__likely_buyers": "segment",
 }
-PREFIXES = {"training__": "training sets", "models__": "models", "scores__": "scores"}
+PREFIXES = {"training__": "training sets", "models__": "models", "scores__": "scores", "segments__": "segments"}
 
 
 @dataclass

@@ -99,6 +99,12 @@ def refresh_scored(session: Session, segment_id: uuid.UUID, now: dt.datetime) ->
     return refresh(session, segment_id, now)
 
 
+def refresh_every_scored(session: Session, now: dt.datetime) -> list[Segment]:
+    """The tenant's scored segments by id, each chosen anew from the current scores."""
+    found = session.scalars(sa.select(Segment).where(Segment.kind == "scored").order_by(Segment.id).with_for_update())
+    return [refresh(session, segment.id, now) for segment in found.all()]
+
+
 def refresh(session: Session, segment_id: uuid.UUID, now: dt.datetime) -> Segment:
     """The segment with its members chosen anew; a list stays as it is. Raises: SegmentNotFound."""
     # Two refreshes of one segment at once would each remove what the other adds.

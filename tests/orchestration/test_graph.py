@@ -126,6 +126,29 @@ class TestTenants:
         assert installation.done("score", "--model", "churn", "--tenant", "theirs").startswith("theirs")
 
 
+class TestSegments:
+    def test_what_marketers_made_follows_the_scores(self, installation: Installation) -> None:
+        """One is made from churn scores before there are any; a rule has taken the name of the graph's own segment."""
+        scored = json.dumps({"model": "churn", "min_score": 0})
+        rule = json.dumps({"all_tags": [], "any_tags": [], "no_tags": [], "status": "archived"})
+        with installation.admin() as connection:
+            connection.execute("DELETE FROM segments")
+            connection.execute(
+                "INSERT INTO segments (tenant_id, name, kind, definition) SELECT id, kind, kind, definition"
+                " FROM tenants, (VALUES ('scored', %s::jsonb), ('rule', %s::jsonb)) AS made (kind, definition)"
+                " WHERE slug = 'ours'",
+                (scored, rule),
+            )
+            connection.execute("UPDATE segments SET name = 'Likely buyers' WHERE kind = 'rule'")
+        installation.done("run", "--select", "group:scoring or group:activation", "--tenant", "ours")
+        with installation.admin() as connection:
+            found = dict(connection.execute("SELECT kind, member_count FROM segments").fetchall())
+            contacts = connection.execute(
+                "SELECT count(*) FROM contacts JOIN tenants t ON t.id = tenant_id WHERE slug = 'ours'"
+            ).fetchone()
+        assert (found["scored"], found["rule"]) == (contacts[0] if contacts else None, 0)
+
+
 class TestBackfill:
     def test_a_day_that_agrees_changes_nothing(self, installation: Installation) -> None:
         before = installation.raw()

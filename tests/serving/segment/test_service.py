@@ -136,6 +136,29 @@ class TestRefreshScored:
             service.refresh_scored(session, segment.id, NOW)
 
 
+class TestRefreshEveryScored:
+    def test_all_of_the_tenants_and_nothing_else(self, door, scored, database):
+        other = database.add_tenant()
+        listed = service.RuleDefinition(kind="rule", all_tags=["all"])
+        with door.tenant(scored) as session:
+            hot = service.create_scored(session, "hot", "lead_scoring", min_score=80, now=NOW)
+            best = service.create_scored(session, "best", "lead_scoring", top_fraction=0.1, now=NOW)
+            rule = service.create(session, "all", listed, description=None, now=NOW)
+        with door.tenant(other) as session:
+            theirs = service.create_scored(session, "hot", "lead_scoring", min_score=80, now=NOW)
+        with psycopg.connect(database.admin) as connection:
+            score(connection, scored, "CASE name WHEN '1' THEN 85 ELSE 5 END")
+        later = NOW + dt.timedelta(days=1)
+        with door.tenant(scored) as session:
+            found = service.refresh_every_scored(session, later)
+            assert {segment.name: segment.member_count for segment in found} == {"hot": 1, "best": 1}
+            assert {segment.refreshed_at for segment in found} == {later}
+            assert service.get(session, rule.id).refreshed_at == NOW
+        assert (names(database, hot), names(database, best)) == (["1"], ["1"])
+        with door.tenant(other) as session:
+            assert service.get(session, theirs.id).refreshed_at == NOW
+
+
 class TestEndpoints:
     def test_a_rule_segment_lives_its_life(self, api, as_admin, as_stranger):
         for number, tags in enumerate((["a"], ["a", "b"], ["b"], ["a", "c"])):
