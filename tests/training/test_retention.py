@@ -58,6 +58,22 @@ class TestActionsFollowedByReturn:
         assert (second["value"], second["people"], second["returned"]) == ("cut", 60, 10)
         assert second["high"] < 0
 
+    def test_who_is_written_to_again_and_again_is_one_person(self, silent: DuckDBWarehouse) -> None:
+        """Three people who stay silent get a present a day for 20 days, all of it after the gifts and the cuts."""
+        add_rows(silent, "marts.dim_campaigns", [campaign("daily", offer_type="present")])
+        with silent.connect(read_only=False) as connection:
+            connection.execute(
+                """
+                insert into marts.fct_sends (tenant_id, contact_id, message_id, campaign_id, sent_at)
+                select ?, 'contact-' || n, 'present-' || n || '-' || day, 'daily', ? + to_days(50 + day)
+                from range(100, 103) as people (n), range(20) as days (day)
+                """,
+                [TENANT, SENT_AT],
+            )
+        found = actions_followed_by_return(silent, TENANT, NOW + timedelta(days=100))
+        assert [(one["value"], one["people"], one["returned"]) for one in found] == [("gift", 50, 30), ("cut", 60, 10)]
+        assert found[0]["base_rate"] == pytest.approx(10 / 60)
+
     def test_an_open_window_tells_nothing_yet(self, silent: DuckDBWarehouse) -> None:
         assert actions_followed_by_return(silent, TENANT, SENT_AT + timedelta(days=20)) == []
 
