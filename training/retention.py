@@ -1,8 +1,10 @@
-"""What brought silent people back: the tenant's own sends to them, and which kinds were followed by a return."""
+"""What might keep people: which kinds of the tenant's own sends were followed by a return of silent ones, and what that
+and the drivers of their risk say of one person."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,8 @@ order by judged.sent_at, judged.contact_id, judged.campaign_id
 SENDS = "select count(*) as rows from marts.fct_sends where tenant_id = $1"
 MAX_SENDS = 500_000
 MIN_PEOPLE = 30
+# Below a tenth of a percentage point a field is no reason for anything.
+LEAST_EFFECT = 0.001
 QUARTERS = ("between 0 and 6 UTC", "between 6 and 12 UTC", "between 12 and 18 UTC", "between 18 and 24 UTC")
 
 
@@ -117,3 +121,36 @@ def _first_of_each(outcomes: pl.DataFrame) -> tuple[int, int]:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def advice(drivers: Sequence[Mapping[str, Any]], card: Mapping[str, Any]) -> list[str]:
+    """Sentences: what raises this contact's risk, the strongest first, then the kind of send that was most surely
+    followed by a return, if one was beyond chance. `drivers` as training.explain tells them, `card` of the churn model;
+    empty when neither tells anything."""
+    usual = {one["field"]: one["reference"][0] for one in card.get("importance", []) if len(one["columns"]) == 1}
+    said = [_raises(one, usual.get(one["field"])) for one in drivers if one["effect"] >= LEAST_EFFECT]
+    best: Mapping[str, Any] | None = next(iter(card.get("actions") or []), None)
+    if best is not None and best["low"] > 0:
+        said.append(
+            f"{best['action'][:1].upper()}{best['action'][1:]}: {best['return_rate']:.0%} of {best['people']:,} silent"
+            f" people came back within four weeks, {best['base_rate']:.0%} of those who were sent another."
+        )
+    return said
+
+
+def _raises(driver: Mapping[str, Any], usual: float | None) -> str:
+    value, points = driver["value"], f"{100 * driver['effect']:.1f} points of risk"
+    about = _about(driver["field"])
+    if value is None:
+        return f"{about}: it adds {points}."
+    beside = "" if usual is None else f", where {usual:g} is usual"
+    return f"{about}: {value:g}{beside}, which adds {points}."
+
+
+def _about(field: str) -> str:
+    """A field in the feature catalogue's words; an attribute of the tenant's own by its name."""
+    from feature_store.feature_views import FEATURES
+    from feature_store.on_demand import ON_DEMAND
+
+    known = FEATURES.get(field) or ON_DEMAND.get(field)
+    return known.description.rstrip(".").replace("`", "") if known else field

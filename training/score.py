@@ -16,6 +16,7 @@ from training.bundle import Bundle, champion_bundle
 from training.explain import drivers
 from training.models import model_named
 from training.models.definition import ModelDefinition
+from training.retention import advice
 
 if TYPE_CHECKING:
     from feature_store.warehouse import Warehouse
@@ -27,11 +28,6 @@ CHUNK = 50_000
 BEST_HOUR_CONTACTS = 10_000
 WEEK_HOURS = 168
 CONTACTS = "select tenant_id, contact_id from marts.dim_contacts where tenant_id = $1 order by contact_id"
-RETENTION_ADVICE = {
-    "high": "Reach out in person or with your best offer now; a broadcast will not bring them back.",
-    "medium": "Send something they answered to before, at the hour they usually read.",
-    "low": "No action needed; keep the usual rhythm.",
-}
 
 
 def score_contacts(
@@ -93,9 +89,9 @@ def _score_part(
         if chosen.name == "engagement" and contacts <= BEST_HOUR_CONTACTS:
             for reason, best in zip(reasons, best_send_times(bundle, frame, now), strict=True):
                 reason["best_send"] = best
-    if chosen.name == "churn":
-        for reason, tier in zip(reasons, tiers, strict=True):
-            reason["advice"] = RETENTION_ADVICE[tier]
+        if chosen.name == "churn":
+            for reason in reasons:
+                reason["advice"] = advice(reason["drivers"], bundle.card)
     count = frame.height
     at = now.astimezone(UTC)
     return pl.DataFrame(

@@ -8,7 +8,7 @@ import pytest
 
 from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import START, TENANT, add_rows, campaign
-from training.retention import actions_followed_by_return
+from training.retention import actions_followed_by_return, advice
 
 NOW = START + timedelta(days=200)
 SENT_AT = START + timedelta(days=100, hours=9)
@@ -79,3 +79,31 @@ class TestActionsFollowedByReturn:
 
     def test_a_stranger_has_no_part_in_it(self, silent: DuckDBWarehouse) -> None:
         assert actions_followed_by_return(silent, "00000000-0000-4000-8000-000000000009", NOW) == []
+
+
+class TestAdvice:
+    CARD = {
+        "importance": [
+            {"field": "orders_90d", "columns": [3], "reference": [2.0]},
+            {"field": "days_since_last_order", "columns": [4], "reference": [None]},
+            {"field": "city", "columns": [5, 6], "reference": [0.0, 0.0]},
+        ]
+    }
+
+    def test_says_what_raises_the_risk_and_by_how_much(self) -> None:
+        drivers = [
+            {"field": "orders_90d", "value": 0.0, "effect": 0.1234},
+            {"field": "read_90d", "value": 9.0, "effect": -0.1},
+            {"field": "city", "value": None, "effect": 0.05},
+            {"field": "days_since_last_order", "value": 80.0, "effect": 0.02},
+            {"field": "sent_90d", "value": 1.0, "effect": 0.0005},
+        ]
+        assert advice(drivers, self.CARD) == [
+            "Orders of the last 90 days: 0, where 2 is usual, which adds 12.3 points of risk.",
+            "city: it adds 5.0 points of risk.",
+            "Time since last_order_at: 80, which adds 2.0 points of risk.",
+        ]
+
+    @pytest.mark.parametrize("actions", [None, [], [{"action": "send one", "low": -0.01}]])
+    def test_names_no_send_that_chance_explains(self, actions: object) -> None:
+        assert advice([], {"actions": actions}) == []

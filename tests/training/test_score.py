@@ -114,18 +114,31 @@ class TestScoreContacts:
         assert int(best["idle"]["at"][11:13]) >= 18
         assert best["keen"]["probability"] >= rows["keen"]["probability"] - 1e-4
 
-    def test_churn_comes_with_advice(self, people, split_of, registry, settings) -> None:
-        learn_from(split_of("churn"), registry, settings, now=NOW, seed=1)
+    def test_churn_comes_with_advice_about_this_contact(self, people, split_of, registry, settings) -> None:
+        action = {"action": "send one with offer_type gift", "people": 50, "return_rate": 0.6, "base_rate": 0.17}
+        notes = {"actions": [action | {"low": 0.2, "high": 0.5}]}
+        learn_from(split_of("churn"), registry, settings, now=NOW, seed=1, notes=notes)
         rows = _by_contact(score_contacts(people, settings.bundles_dir, TENANT, "churn", NOW))
         assert rows["idle"]["probability"] > rows["keen"]["probability"]
         assert rows["idle"]["tier"] == "high"
-        assert json.loads(rows["idle"]["reasons"])["advice"] != json.loads(rows["keen"]["reasons"])["advice"]
+        reasons = {contact: json.loads(row["reasons"]) for contact, row in rows.items()}
+        for told in reasons.values():
+            *driven, sent = told["advice"]
+            assert len(driven) == sum(driver["effect"] >= 0.001 for driver in told["drivers"])
+            assert sent == (
+                "Send one with offer_type gift: 60% of 50 silent people came back within four weeks, 17% of those who"
+                " were sent another."
+            )
+        strongest = max(reasons["idle"]["drivers"], key=lambda driver: driver["effect"])
+        assert f"{100 * strongest['effect']:.1f} points of risk" in reasons["idle"]["advice"][0]
+        assert reasons["idle"]["advice"] != reasons["keen"]["advice"]
 
     @pytest.mark.parametrize("model", ["lead_scoring", "churn", "engagement"])
     def test_without_a_champion_the_rule_speaks_and_says_so(self, people, settings: TrainingSettings, model) -> None:
         rows = _by_contact(score_contacts(people, settings.bundles_dir, TENANT, model, NOW))
         assert {row["model_version"] for row in rows.values()} == {"rule"}
         assert all(json.loads(row["reasons"])["abstained"] for row in rows.values())
+        assert all("advice" not in json.loads(row["reasons"]) for row in rows.values())
         better = rows["keen"]["probability"] > rows["idle"]["probability"]
         assert better is (model != "churn")
 
