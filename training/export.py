@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,19 @@ def _boosted(estimator: Any, columns: int) -> bytes:
     from onnxmltools.convert.common.data_types import FloatTensorType
 
     graph = convert_xgboost(estimator, initial_types=[("X", FloatTensorType([None, columns]))], target_opset=OPSET)
+    _begin_with_the_log_odds(graph, estimator)
     return _only_probabilities(graph)
+
+
+def _begin_with_the_log_odds(graph: Any, estimator: Any) -> None:
+    """What all trees add to. Where the first tree is a single leaf of 0 (few rows), the converter takes the share of
+    positives for it."""
+    config = json.loads(estimator.get_booster().save_config())
+    [share] = json.loads(config["learner"]["learner_model_param"]["base_score"])
+    trees = next(node for node in graph.graph.node if node.op_type == "TreeEnsembleClassifier")
+    for attribute in trees.attribute:
+        if attribute.name == "base_values":  # not there for a share of a half, whose log odds are 0
+            attribute.floats[:] = [float(np.log(share / (1 - share)))]
 
 
 def _forest(pipeline: Any, columns: int) -> bytes:

@@ -22,7 +22,9 @@ from training.bundle import (
     run_onnx,
     write_bundle,
 )
+from training.datasets import split_by_time
 from training.errors import BundleCorrupt, ParityFailed, UnknownVersion
+from training.synthetic import synthetic_dataset
 from training.train import train
 
 
@@ -50,6 +52,12 @@ class TestExport:
         rows = split.calibrate.matrix()[:500].copy()
         rows[::7, ::3] = np.nan
         assert np.abs(run_onnx(session, rows) - trained_of(model).raw(rows)).max() < 1e-5
+
+    def test_answers_so_where_too_few_rows_leave_nothing_to_split(self) -> None:
+        split = split_by_time(synthetic_dataset("lead_scoring", 60, 3, seed=11, start=START)[0])
+        trained = train(split, seed=1, now=START, min_labels_per_class=10)
+        assert np.unique(trained.raw(split.test.matrix())).size == 1
+        assert export_checked(trained, split.test)[1] < 1e-6
 
     @pytest.mark.parametrize("model", ["lead_scoring", "churn", "engagement"])
     def test_gives_two_probabilities_that_sum_to_one(self, model: str, trained_of, split_of) -> None:
