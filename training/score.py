@@ -27,6 +27,8 @@ CHUNK = 50_000
 # 168 candidate hours cost 0.4 ms a contact: beyond this many contacts the hour is left to whoever asks about one.
 BEST_HOUR_CONTACTS = 10_000
 WEEK_HOURS = 168
+# Of a probability: the parity that is asked of an export.
+ROUNDING = 1e-5
 CONTACTS = "select tenant_id, contact_id from marts.dim_contacts where tenant_id = $1 order by contact_id"
 
 
@@ -131,10 +133,14 @@ def scores_of(chosen: ModelDefinition, bundle: Bundle, probability: Floats) -> F
 
 
 def percentile(probability: Floats, quantiles: list[float]) -> Floats:
-    """0-100, linear between the 101 quantiles; where several quantiles tie, the middle of the tie."""
+    """0-100, linear between the 101 quantiles; where several quantiles tie, the middle of the tie.
+
+    The quantiles are those of the fitted model, which differs from its exported graph by rounding: whoever ties with
+    them is within ROUNDING of them.
+    """
     reference = np.asarray(quantiles)
-    below = np.searchsorted(reference, probability, side="left")
-    above = np.searchsorted(reference, probability, side="right")
+    below = np.searchsorted(reference, probability * (1 - ROUNDING), side="left")
+    above = np.searchsorted(reference, probability * (1 + ROUNDING), side="right")
     between = np.interp(probability, reference, np.arange(len(reference)))
     return np.asarray(np.where(above > below, (below + above - 1) / 2, between))
 

@@ -11,10 +11,14 @@ import pytest
 
 from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import OTHER_TENANT, START, TENANT, add_rows
+from training.bundle import export_checked, make_manifest, onnx_session, run_onnx
 from training.cycle import learn_from
+from training.datasets import split_by_time
 from training.registry import Registry
 from training.score import percentile, score_contacts, tiers_of
 from training.settings import TrainingSettings
+from training.synthetic import synthetic_dataset
+from training.train import train
 
 NOW = START + timedelta(weeks=10)
 COLUMNS = [
@@ -158,6 +162,23 @@ class TestPercentile:
     def test_a_tie_is_its_middle(self) -> None:
         quantiles = [0.1] * 41 + [0.5] * 60
         assert percentile(np.array([0.1, 0.5]), quantiles) == pytest.approx([20, 70.5])
+
+    def test_rounding_leaves_nobody_beside_their_tie(self) -> None:
+        quantiles = [0.1] * 41 + [0.5] * 60
+        told = np.array([0.1 - 1e-7, 0.1 + 1e-7, 0.5 - 1e-7, 0.5 + 1e-7])
+        assert percentile(told, quantiles) == pytest.approx([20, 20, 70.5, 70.5])
+
+    def test_the_exported_model_places_people_as_the_fitted_one(self) -> None:
+        """A lesson so small that everybody is given the same probability."""
+        split = split_by_time(synthetic_dataset("lead_scoring", 90, 3, seed=11, start=START)[0])
+        trained = train(split, seed=1, now=NOW, min_labels_per_class=10)
+        graph, _ = export_checked(trained, split.test)
+        manifest = make_manifest(trained, "1", split)
+        asked = split.newest_per_contact().asked_about(manifest["reference_campaign"]).matrix()
+        served = trained.calibration.apply(run_onnx(onnx_session(graph), asked))
+        placed = percentile(served, manifest["reference_quantiles"])
+        assert placed == pytest.approx(percentile(trained.probability(asked), manifest["reference_quantiles"]), abs=0.1)
+        assert placed.mean() == pytest.approx(50, abs=1)
 
 
 class TestTiersOf:
