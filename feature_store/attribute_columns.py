@@ -1,13 +1,23 @@
-"""Attributes of many contacts at once, a column each."""
+"""Attributes as JSON says them, and those of many contacts at once, a column each."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+
+
+def attributes_of(text: str | bytes) -> Any:
+    """The JSON text's object. A number that no float holds is infinite. Raises ValueError for what is no JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text, parse_int=float)
 
 
 @dataclass(frozen=True)

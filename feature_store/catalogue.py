@@ -36,7 +36,7 @@ Name the attribute and its type in the tenant's settings:
 
 | type | read from | becomes |
 |---|---|---|
-| `number` | a JSON number; anything else is missing | one column |
+| `number` | a JSON number up to 3.4e38; anything else is missing | one column |
 | `category` | a text, number or boolean | a column of 0 and 1 for each of the 30 values most frequent in training |
 | `set` | a list of those | the same for each of the 30 most frequent members |
 

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
+from feature_store.attribute_columns import attributes_of
 from feature_store.feature_views import MOMENTS, NUMBERS
 from feature_store.on_demand import MISSING_MOMENT
 
@@ -108,5 +108,5 @@ class PackedAttributes(Sequence[Mapping[str, Any]]):
             return [self[one] for one in range(*index.indices(len(self)))]
         if index not in self._parsed:
             value = self.values[index]
-            self._parsed[index] = orjson.loads(value[self.sizes[index] :]) if value else {}
+            self._parsed[index] = attributes_of(value[self.sizes[index] :]) if value else {}
         return self._parsed[index]

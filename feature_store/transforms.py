@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from feature_store.attribute_columns import AttributeColumns
+from feature_store.attribute_columns import AttributeColumns, attributes_of
 from feature_store.feature_services import FeatureService
 from feature_store.model_inputs import AttributeType as AttributeType
 from feature_store.model_inputs import ModelInputs as ModelInputs
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 # Rare categories beyond the most frequent ones share the all-zero code with the unseen.
 MAX_CATEGORIES = 30
+LARGEST = float(np.finfo(np.float32).max)
 
 Origin = Literal["feature", "contact_attribute", "campaign_attribute", "on_demand"]
 Attributes = Mapping[str, Any]
@@ -237,7 +237,9 @@ def _fit_attributes(
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
+    """NaN for what is no number, or none of the matrix: an infinity, which no model can be fitted on."""
+    number = float(value) if isinstance(value, int | float) else float("nan")
+    return number if abs(number) <= LARGEST else float("nan")
 
 
 def _text(value: Any) -> str:
@@ -263,7 +265,7 @@ def _attributes(frame: pl.DataFrame, column: str) -> tuple[list[Attributes], NDA
     texts = frame.select(pl.col(column).cast(pl.String))
     different = texts.unique(maintain_order=True).with_row_index("which")
     which = texts.join(different, on=column, how="left", nulls_equal=True, maintain_order="left")["which"]
-    parsed = [{} if text is None else orjson.loads(text) for text in different[column].to_list()]
+    parsed = [{} if text is None else attributes_of(text) for text in different[column].to_list()]
     return parsed, which.to_numpy().astype(np.intp)
 
 

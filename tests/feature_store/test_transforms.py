@@ -59,6 +59,12 @@ class TestEncode:
 
         np.testing.assert_array_equal(encoded[:, 0], np.array([30, np.nan, np.nan, np.nan], np.float32))
 
+    @pytest.mark.parametrize("text", ["1e39", "-1e300", "1e400", "1" + "0" * 5000])
+    def test_a_number_no_model_can_be_fitted_on_is_missing(self, text: str):
+        rows = frame({"age": 30}, {}).with_columns(contact_attributes=pl.Series(['{"age": 30}', f'{{"age": {text}}}']))
+
+        np.testing.assert_array_equal(encode(rows, [attribute("age")])[:, 0], np.array([30, np.nan], np.float32))
+
     def test_a_category_is_one_where_it_is_the_value_and_zero_for_the_unseen(self):
         inputs = [attribute("gender", equals="F"), attribute("gender", equals="M")]
 
