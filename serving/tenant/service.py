@@ -26,6 +26,12 @@ from serving.models import ApiKey
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 KEY_PREFIX_LENGTH = 11
+# What a new row of a table can have in common with one that is there.
+TAKEN = {
+    "tenants": "a tenant of this slug exists",
+    "users": "a user of this name exists",
+    "phone_numbers": "a tenant has this provider_number_id",
+}
 
 
 class TenantExists(Conflict):
@@ -115,7 +121,8 @@ def create_tenant(
                     (tenant_id, phone, provider_number_id, business_account_id),
                 )
     except psycopg.errors.UniqueViolation as error:
-        raise TenantExists(error.diag.constraint_name) from error
+        table = error.diag.table_name or ""
+        raise TenantExists(TAKEN.get(table)) from error
     return CreatedTenant(tenant_id, user_id, email, None if known else generated, secret, number_id)
 
 

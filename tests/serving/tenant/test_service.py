@@ -32,7 +32,7 @@ class TestCreateTenant:
 
     def test_a_taken_slug_leaves_nothing_behind(self, database):
         create_tenant(database.admin, "taken", "First", "first@example.com")
-        with pytest.raises(TenantExists):
+        with pytest.raises(TenantExists, match="a tenant of this slug exists"):
             create_tenant(database.admin, "taken", "Second", "second@example.com")
         with psycopg.connect(database.admin) as connection:
             found = connection.execute("SELECT id FROM users WHERE email = 'second@example.com'").fetchall()
