@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,16 @@ def escaped(text: str) -> str:
 
 
 def print_json(figures: Any) -> None:
-    sys.stdout.write(json.dumps(figures, indent=2, default=str) + "\n")
+    """What JSON has no number for, NaN and infinities, is null."""
+    sys.stdout.write(json.dumps(_finite(figures), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def _finite(figures: Any) -> Any:
+    if isinstance(figures, dict):
+        return {name: _finite(value) for name, value in figures.items()}
+    if isinstance(figures, (list, tuple)):
+        return [_finite(value) for value in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
 
 
 def table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:

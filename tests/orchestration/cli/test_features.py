@@ -166,6 +166,12 @@ class TestDrift:
 
         assert (found["first"]["mean"], found["second"]["mean"]) == (1, 2)
 
+    def test_what_nobody_has_is_null_in_json(self, features):
+        printed = features("drift", "read_rate_30d", "--tenant", "one", *days(FIRST + DAY), "--json").output
+        found = json.loads(printed, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert (found["first"]["missing_share"], found["first"]["mean"]) == (1.0, None)
+        assert found["first"]["quantiles"] == [None] * 7
+
     def test_a_person_sees_bars_and_a_verdict(self, features, capsys):
         printed = lines(features, capsys, "drift", "sent_7d", "--tenant", "one", *days(FIRST + 3 * DAY))
 
