@@ -28,7 +28,7 @@ class RunFailed(Exception):
 
 
 class NothingSelected(Exception):
-    """The selection names no asset."""
+    """The selection is none, or names no asset."""
 
     code = 2
 
@@ -93,8 +93,11 @@ def run_graph(
             f"no tenant is called {', '.join(sorted(unknown))}; there are: {', '.join(known) or 'none'}"
         )
     graph = defs.resolve_asset_graph()
-    selection = dg.AssetSelection.from_string(select) if select else dg.AssetSelection.all()
-    keys = selection.resolve(graph)
+    try:
+        selection = dg.AssetSelection.from_string(select) if select else dg.AssetSelection.all()
+        keys = selection.resolve(graph)
+    except dg.DagsterError as error:
+        raise NothingSelected(str(error)) from error
     if not keys:
         raise NothingSelected(f"no asset matches {select!r}")
     partitioned = {key for key in keys if graph.get(key).partitions_def is not None}

@@ -120,6 +120,11 @@ class TestTenants:
         assert "contact.age must be one of number, category, set, not 7" in failed.stderr
         assert learnt.exists()
 
+    @pytest.mark.parametrize("selection", ["group:nothing", "no selection"])
+    def test_a_selection_of_nothing_is_wrong_input(self, installation: Installation, selection: str) -> None:
+        refused = installation.rapport("run", "--select", selection)
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+
     def test_tables_name_theirs(self, installation: Installation) -> None:
         told = installation.metadata("score", "--model", "churn")
         assert [report["tenant"] for report in told] == ["ours", "theirs"]
