@@ -123,7 +123,7 @@ def publish_scores(
             sa.text("SELECT contact_id, score FROM scores WHERE model = :model"), {"model": model}
         ).all()
     scores = [(str(row.contact_id), float(row.score)) for row in rows]
-    _refresh_redis(redis_url or settings().redis_url, scores_key(tenant_id, model), scores)
+    _refresh_redis(redis_url or settings().redis_url, tenant_id, model, scores)
     return len(rows)
 
 
@@ -154,7 +154,11 @@ def _csv(table: pa.Table) -> Any:
         yield buffer.getvalue()
 
 
-def _refresh_redis(url: str, key: str, scores: list[tuple[str, float]]) -> None:
+def _refresh_redis(url: str, tenant_id: uuid.UUID, model: str, scores: list[tuple[str, float]]) -> None:
+    """Whoever was erased since the scores were read stays away: erasing first marks the contact as forgotten."""
+    from feature_store.online import forgotten_key
+
+    key = scores_key(tenant_id, model)
     client = redis.Redis.from_url(url)
     try:
         building = f"{key}:building"
@@ -163,7 +167,8 @@ def _refresh_redis(url: str, key: str, scores: list[tuple[str, float]]) -> None:
         for start in range(0, len(scores), _REDIS_CHUNK):
             pipe.zadd(building, dict(scores[start : start + _REDIS_CHUNK]))
             pipe.execute()
-        pipe.rename(building, key) if scores else pipe.delete(key)
+        pipe.zdiffstore(key, [building, forgotten_key(tenant_id)])
+        pipe.delete(building)
         pipe.execute()
     finally:
         client.close()

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 import redis
 
+from serving.contact.erasure import forget_online
 from serving.kit.database import Database
+from serving.prediction import service
 from serving.prediction.service import InvalidScores, publish_scores, scores_key
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -122,3 +124,19 @@ class TestPublishScores:
         publish_scores(door, tenant, table(contacts, [10, 20, 30]), "lead_scoring", NOW, redis_url=redis_url)
         assert publish_scores(door, tenant, table([], []), "lead_scoring", NOW, redis_url=redis_url) == 0
         assert stored(database, tenant) == {}
+
+    def test_who_is_erased_meanwhile_does_not_come_back(self, door, database, tenant, contacts, redis_url, monkeypatch):
+        """The erasure falls between the commit of the scores and their way to Redis."""
+        refresh = service._refresh_redis
+
+        def erased_first(*given):
+            forget_online(redis_url, tenant, contacts[0], ["lead_scoring"])
+            with psycopg.connect(database.admin) as connection:
+                connection.execute("DELETE FROM contacts WHERE id = %s", (contacts[0],))
+            refresh(*given)
+
+        monkeypatch.setattr(service, "_refresh_redis", erased_first)
+        publish_scores(door, tenant, table(contacts, [10, 20, 30]), "lead_scoring", NOW, redis_url=redis_url)
+        with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+            ranked = client.zrange(scores_key(tenant, "lead_scoring"), 0, -1)
+        assert ranked == [str(contacts[1]), str(contacts[2])]
