@@ -29,6 +29,8 @@ SCHEMA_VERSION = 1
 # Of every input: how a row is laid out for the graph.
 DTYPE = "float32"
 RANKED = ("lead_scoring",)
+# Of a probability: the parity that is asked of an export.
+ROUNDING = 1e-5
 # So many rows are judged sooner all at once than one by one.
 _MANY_ROWS = 64
 # What a session keeps beside its graph, as measured: its nodes unpacked for evaluation, and its own tables.
@@ -181,9 +183,11 @@ class Bundle:
 
 
 def percentile(probability: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0-100, linear between the 101 quantiles; where several tie, the middle of the tie. As scores made offline."""
-    below = np.searchsorted(quantiles, probability, side="left")
-    above = np.searchsorted(quantiles, probability, side="right")
+    """0-100, linear between the 101 quantiles; where several tie, the middle of the tie. As scores made offline.
+
+    Quantiles are those of the fitted model: whoever ties with them is within ROUNDING of them."""
+    below = np.searchsorted(quantiles, probability * (1 - ROUNDING), side="left")
+    above = np.searchsorted(quantiles, probability * (1 + ROUNDING), side="right")
     between = np.interp(probability, quantiles, np.arange(quantiles.size))
     return np.where(above > below, (below + above - 1) / 2, between)
 
