@@ -16,6 +16,7 @@ import polars as pl
 
 from training.calibration import CalibrationTable, fit_calibration
 from training.datasets import Dataset, Split, require_labels
+from training.errors import EmptySplit
 from training.intervals import IntervalTable, fit_intervals
 from training.models import model_named
 from training.models.definition import Params
@@ -82,7 +83,7 @@ def train(
     Calibration and intervals come from the same rows, each scored by a fit on the other half of the contacts: they are
     strangers to it, but their campaigns are not. A calibration on the latest campaigns alone would take what is odd
     about these few for what is odd about the model. `test` is not looked at. `params` override the model's own, name by
-    name. Raises TooFewLabels when the part to fit is too thin.
+    name. Raises TooFewLabels when the part to fit is too thin, EmptySplit when one class is a single contact's.
     """
     started = time.perf_counter()
     chosen = model_named(split.fit.model)
@@ -92,6 +93,9 @@ def train(
     require_labels(chosen.name, positives, len(labels) - positives, min_labels_per_class // 2)
     merged = dict(chosen.params) | dict(params or {})
     matrix, labels, half = split.learn.matrix(), split.learn.labels(), halves(split.learn.frame)
+    for one in (half, ~half):
+        if not 0 < labels[one].sum() < one.sum():
+            raise EmptySplit("strangers'", int(one.sum()), int(labels[one].sum()))
     abreast = min(threads, ABREAST)
 
     def fitted(rows: Any) -> Any:

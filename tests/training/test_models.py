@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.training.conftest import START
 from training.datasets import Split, split_by_time
-from training.errors import TooFewLabels, UnknownModel
+from training.errors import EmptySplit, TooFewLabels, UnknownModel
 from training.evaluate import evaluate, true_probabilities
 from training.models import MODEL_NAMES, model_named
 from training.synthetic import synthetic_dataset
@@ -62,6 +63,15 @@ class TestTrain:
         with pytest.raises(TooFewLabels):
             train(thin, seed=1, now=START)
 
+    @pytest.mark.parametrize("model", MODEL_NAMES)
+    def test_what_a_single_contact_did_alone_is_not_learnt_from(self, model: str) -> None:
+        dataset, _ = synthetic_dataset(model, 3, 200, seed=3, start=START)
+        theirs = pl.col("contact_id") == dataset.frame["contact_id"].min()
+        label = pl.when(theirs & (pl.int_range(pl.len()) % 5 > 0)).then(1).otherwise(0).cast(pl.Int8)
+        alone = split_by_time(replace(dataset, frame=dataset.frame.with_columns(label=label)))
+        with pytest.raises(EmptySplit, match="strangers' side of the split has 149 rows, 0 of them positive"):
+            train(alone, seed=1, now=START)
+
 
 class TestClassWeights:
     def test_balanced_classes_weigh_the_same(self) -> None:
@@ -88,8 +98,6 @@ class TestNoise:
         rng = np.random.default_rng(0)
 
         def shuffled(part):
-            import polars as pl
-
             return replace(part, frame=part.frame.with_columns(pl.Series("label", rng.permutation(part.labels()))))
 
         noise = replace(split, **{part: shuffled(getattr(split, part)) for part in ("fit", "calibrate", "test")})
