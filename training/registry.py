@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,10 +53,10 @@ class Registry:
 
     def experiment_id(self, client: Any) -> str:
         found = client.get_experiment_by_name(self.tenant_slug)
-        if found is not None:
-            return str(found.experiment_id)
-        location = self._artifact_location()
-        return str(client.create_experiment(self.tenant_slug, artifact_location=location))
+        if found is None:
+            _unless_there(client.create_experiment, self.tenant_slug, artifact_location=self._artifact_location())
+            found = client.get_experiment_by_name(self.tenant_slug)
+        return str(found.experiment_id)
 
     def _artifact_location(self) -> str | None:
         """A folder of ours for a database file; a server knows its own. Without it mlflow writes to the working
@@ -128,7 +128,7 @@ def log_training(
         client.log_artifacts(run_id, str(folder), "evaluation")
         names = [column.name for column in trained.inputs]
         source = _log_model(client, run_id, graph, example, names, folder / "model")
-        _ensure_registered(client, name)
+        _unless_there(client.create_registered_model, name)
         made = client.create_model_version(name, source, run_id=run_id, tags=all_tags)
         registered = RegisteredVersion(name, str(made.version), run_id)
     logger.info("training.version_registered", extra={"model": name, "version": registered.version})
@@ -175,11 +175,12 @@ def _log_model(client: Any, run_id: str, graph: bytes, example: Any, inputs: lis
     return f"{client.get_run(run_id).info.artifact_uri}/model"
 
 
-def _ensure_registered(client: Any, name: str) -> None:
+def _unless_there(create: Callable[..., Any], name: str, **given: Any) -> None:
+    """Creates it, unless somebody else did meanwhile."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        create(name, **given)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
