@@ -73,7 +73,7 @@ def judged(people: int, days: int, seeds: Sequence[int]) -> dict[str, list[Evalu
                 dataset = build_dataset(warehouse, tenant.tenant_id, model, UNTIL, MODEL_INPUTS)
                 split = split_by_time(dataset)
                 trained = train(split, seed=0, now=UNTIL)
-                found[model].append(evaluate(trained, split, seed=0, truth=known_truth(tenant, dataset)))
+                found[model].append(evaluate(trained, split, seed=0, truth=known_truth(tenant, split.test)))
     return found
 
 

@@ -116,26 +116,37 @@ class TestChurnSpine:
 
         add_rows(warehouse, "marts.fct_contact_days", [sign("stays", day) for day in range(0, 80, 10)])
         add_rows(warehouse, "marts.fct_contact_days", [sign("leaves", 0), sign("leaves", 20)])
-        now = START.replace(month=3, day=26, hour=9)  # day 84: spine dates are days 28, 35, 42, 49 and 56
+        now = START.replace(month=3, day=26, hour=9)  # day 84: spine dates are days 28 to 56
         found = churn.build_spine(warehouse, TENANT, now, 10_000).frame
-        labels = {
-            contact: [
-                ((row["event_timestamp"] - START).days + 4, row["label"])
-                for row in found.filter(pl.col("contact_id") == contact).iter_rows(named=True)
-            ]
-            for contact in ("stays", "leaves")
-        }
-        assert labels["stays"] == [(28, 0), (35, 0), (42, 0), (49, 0), (56, 0)]
-        assert labels["leaves"] == [(28, 1), (35, 1), (42, 1)]  # silent since day 20: not active on day 49
+        day = (pl.col("event_timestamp") - datetime(2026, 1, 1, tzinfo=UTC)).dt.total_days()
+        found = found.with_columns(day=day)
+        days = {str(contact): rows["day"].to_list() for (contact,), rows in found.group_by("contact_id")}
+        assert set(np.diff(days["stays"])) == set(np.diff(days["leaves"])) == {7}
+        assert days["stays"][0] < 35 <= 49 < days["stays"][-1] <= 56
+        assert days["leaves"][0] < 35 <= 41 < days["leaves"][-1] <= 48  # silent since day 20: not active on day 49
+        assert dict(found.select("contact_id", "label").unique().iter_rows()) == {"stays": 0, "leaves": 1}
         assert (found["label_known_at"] <= now).all()
         # The second outcome is that of the next 28 days, known for the first date alone.
-        assert found.filter(pl.col("later_label").is_not_null())["event_timestamp"].unique().to_list() == [
-            datetime(2026, 1, 29, tzinfo=UTC)
-        ]
-        assert dict(found.drop_nulls("later_label").select("contact_id", "later_label").iter_rows()) == {
-            "stays": 0,
-            "leaves": 1,
-        }
+        later = found.filter(pl.col("later_label").is_not_null())
+        assert later["day"].to_list() == [28] * later.height
+        assert (
+            dict(found.filter(pl.col("day") == 28).select("contact_id", "later_label").iter_rows()).items()
+            <= {
+                "stays": 0,
+                "leaves": 1,
+            }.items()
+        )
+
+    def test_every_weekday_is_learnt_from(self, warehouse: DuckDBWarehouse) -> None:
+        days = [date(2026, 1, 1) + timedelta(days=day) for day in range(100)]
+        signs = [{"tenant_id": TENANT, "contact_id": f"c{n}", "activity_date": day} for n in range(40) for day in days]
+        with warehouse.connect(read_only=False) as connection:
+            connection.register("given", pl.DataFrame(signs).to_arrow())
+            connection.execute("insert into marts.fct_contact_days by name select * from given")
+        found = churn.build_spine(warehouse, TENANT, datetime(2026, 4, 11, tzinfo=UTC), 10_000).frame
+        weekdays = found.select("contact_id", pl.col("event_timestamp").dt.weekday()).unique()
+        assert weekdays["contact_id"].n_unique() == weekdays.height == 40
+        assert weekdays["event_timestamp"].n_unique() == 7
 
     def test_a_tenant_may_set_longer_windows(self, warehouse: DuckDBWarehouse) -> None:
         for contact, days in (("stays", (0, 130)), ("late", (5, 175)), ("gone", (39, 41))):

@@ -42,15 +42,17 @@ class Windows:
         return cls(**given)
 
 
-# One row per contact and weekly date with a sign in the active days before; the label looks at the horizon from it on,
-# the later label at the horizon after that.
-# Dates are counted back from the last one whose horizon is over, so that no half-known week takes part.
+# One row per contact and week with a sign in the active days before; the label looks at the horizon from its date on,
+# the later label at the horizon after that. Every contact has a weekday of its own, by a hash: a model that knew
+# Wednesdays alone would take what each Tuesday's campaign does to the days since the last message for what people do.
 CONTACT_WEEKS = """
 with spine_dates as (
-    select * from (values {dates}) as listed (spine_date)
+    select * from (values {dates}) as listed (spine_date, weekday)
 ),
 signs as (
-    select distinct tenant_id, contact_id, activity_date
+    select distinct tenant_id, contact_id, activity_date,
+        (ascii(substr(md5(contact_id), 5, 1)) + ascii(substr(md5(contact_id), 6, 1))
+        + ascii(substr(md5(contact_id), 7, 1))) % 7 as weekday
     from marts.fct_contact_days
     where tenant_id = $1 and substr(md5(contact_id), 1, 4) < $2
 )
@@ -63,7 +65,8 @@ select
     min(case when signs.activity_date >= spine_dates.spine_date + {horizon} then 0 else 1 end) as later_label
 from spine_dates
 inner join signs
-    on signs.activity_date >= spine_dates.spine_date - {active}
+    on signs.weekday = spine_dates.weekday
+    and signs.activity_date >= spine_dates.spine_date - {active}
     and signs.activity_date < spine_dates.spine_date + 2 * {horizon}
 group by signs.tenant_id, signs.contact_id, spine_dates.spine_date
 having max(case when signs.activity_date >= spine_dates.spine_date then 0 else 1 end) = 1
@@ -84,8 +87,12 @@ def build_spine(
     dates = spine_dates(extent["first_date"], now, windows)
     if not dates:
         return Spine(_no_rows(), {})
-    share = people_share(int(extent["contacts"]) * len(dates), max_rows)
-    listed = ", ".join(f"(date '{date:%Y-%m-%d}')" for date in dates)
+    asked = [(date, date.toordinal() % 7) for date in dates]
+    if len(dates) < 7:
+        # Not everybody's weekday is among them yet: all are asked on the last.
+        asked = [(dates[-1], weekday) for weekday in range(7)]
+    share = people_share(int(extent["contacts"]) * len(asked) // 7, max_rows)
+    listed = ", ".join(f"(date '{date:%Y-%m-%d}', {weekday})" for date, weekday in asked)
     rows = warehouse.query(
         CONTACT_WEEKS.format(dates=listed, active=windows.active_days, horizon=windows.horizon_days), [tenant_id, share]
     )
@@ -104,15 +111,13 @@ def build_spine(
 
 
 def spine_dates(first_sign: Any, now: datetime, windows: Windows = Windows()) -> list[datetime]:
-    """Midnights (UTC), a week apart and oldest first, each with the active days of history before it and a settled
-    horizon after."""
+    """Midnights (UTC), oldest first, each with the active days of history before it and a settled horizon after."""
     if first_sign is None:
         return []
     first = datetime(first_sign.year, first_sign.month, first_sign.day, tzinfo=UTC) + timedelta(windows.active_days)
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     last = midnight - timedelta(windows.horizon_days)
-    weeks = (last - first).days // 7 if last >= first else -1
-    return [last - timedelta(weeks=week) for week in range(weeks, -1, -1)]
+    return [first + timedelta(days=day) for day in range((last - first).days + 1)]
 
 
 def _no_rows() -> pl.DataFrame:
@@ -162,7 +167,8 @@ def rule(frame: pl.DataFrame) -> npt.NDArray[np.float64]:
 MODEL = ModelDefinition(
     name="churn",
     feature_service="churn_v1",
-    unit="one contact on one weekly date, with a read, an inbound message or an order in the 28 days before it",
+    unit="one contact once a week, on a weekday of its own, with a read, an inbound message or an order in the 28 days"
+    " before it",
     label="no read, inbound message or order in the 28 days from that date on",
     not_for="Contacts without a sign in the 28 days before: who is silent already is not asked about.",
     positive="churned",
@@ -188,8 +194,8 @@ def with_windows(windows: Windows) -> ModelDefinition:
     """The model as this tenant asks it."""
     return replace(
         MODEL,
-        unit=f"one contact on one weekly date, with a read, an inbound message or an order in the {windows.active_days}"
-        " days before it",
+        unit="one contact once a week, on a weekday of its own, with a read, an inbound message or an order in the"
+        f" {windows.active_days} days before it",
         label=f"no read, inbound message or order in the {windows.horizon_days} days from that date on",
         not_for=f"Contacts without a sign in the {windows.active_days} days before: who is silent already is not asked"
         " about.",

@@ -14,6 +14,7 @@ from orchestration.lib.partitions import TenantRef, tenant_of, tenants
 from orchestration.runtime.home import Home
 
 if TYPE_CHECKING:
+    from training.datasets import Dataset
     from training.evaluate import Evaluation
 
 MODEL_NAMES = ("lead_scoring", "churn", "engagement")
@@ -115,7 +116,7 @@ def _model(model: str) -> dg.AssetsDefinition:
         except FileNotFoundError:
             log_abstention(tracked, model, tenant.tenant_id, "too few labels", tags)
             return dg.MaterializeResult(metadata={"outcome": "abstained: too few labels"})
-        moments = sorted(dataset.frame["event_timestamp"].unique()) if model == "churn" else []
+        moments = _judged(dataset, configured.test_share) if model == "churn" else []
         known = (
             truth(warehouse_at(store_settings().warehouse), tenant.tenant_id, model, moments)
             if tenant.is_simulated
@@ -152,6 +153,12 @@ def _model(model: str) -> dg.AssetsDefinition:
         )
 
     return trained
+
+
+def _judged(dataset: "Dataset", test_share: float) -> list[dt.datetime]:
+    """The moments the test part of the dataset lies in, however late it is cut off."""
+    at = dataset.frame["event_timestamp"].sort()
+    return list(at.slice(int(len(at) * (1 - test_share))).unique(maintain_order=True))
 
 
 def _segments(evaluation: "Evaluation") -> dg.MetadataValue[Any]:
