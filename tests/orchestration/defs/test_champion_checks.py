@@ -191,7 +191,11 @@ class TestChampionChecks:
         # The same champion is not challenged again tomorrow; another one's failure is another matter.
         run = instance.create_run_for_job(_any_job(), tags=dict(request.tags))
         assert isinstance(asked(instance, result), dg.SkipReason)
+        # Nor when another one fails beside it on that day, and this one alone once more.
+        both = instance.create_run_for_job(_any_job(), tags=dict(request.tags) | {DRIFTED: "churn 3, engagement 7"})
         instance.delete_run(run.run_id)
+        assert isinstance(asked(instance, result), dg.SkipReason)
+        instance.delete_run(both.run_id)
         assert asked(instance, result).run_key == request.run_key
 
     def test_a_tenant_to_whom_nothing_happened_has_nothing_to_fail(self, judge: Any) -> None:
