@@ -83,20 +83,21 @@ def learn_from(
     )
     laps.end("fit")
     evaluation = evaluate(trained, split, seed=seed, truth=truth, costs=costs)
-    champion = champion_bundle(settings.bundles_dir, tenant_id, model)
-    verdict = judge(
-        evaluation,
-        split.test,
-        champion,
-        seed=seed,
-        min_gain=settings.min_auc_gain,
-        max_calibration_error=settings.max_calibration_error,
-    )
     graph, parity = export_checked(trained, split.test)
     pictures = draw(evaluation)
     laps.end("judge")
-    noted = dict(tags or {}) | {"gate": verdict.reason}
     with none_left(tracked, settings.bundles_dir, tenant_id, model):
+        # Held against who speaks now: another training may have promoted its own while this one was fitting.
+        champion = champion_bundle(settings.bundles_dir, tenant_id, model)
+        verdict = judge(
+            evaluation,
+            split.test,
+            champion,
+            seed=seed,
+            min_gain=settings.min_auc_gain,
+            max_calibration_error=settings.max_calibration_error,
+        )
+        noted = dict(tags or {}) | {"gate": verdict.reason}
         registered = registry.log_training(
             tracked, trained, evaluation, pictures, graph, split.test.matrix()[:1], noted
         )

@@ -12,10 +12,12 @@ import pytest
 
 from feature_store.warehouse import DuckDBWarehouse
 from tests.training.conftest import START, TENANT, add_rows, campaign
+from training import cycle
 from training.bundle import champion_bundle
 from training.cycle import learn, learn_from
 from training.datasets import Split, build_dataset
 from training.errors import NoEarlierChampion
+from training.plots import draw
 from training.promote import promote, roll_back
 from training.registry import Registry, log_abstention, version_of_alias, versions
 from training.settings import TrainingSettings
@@ -80,6 +82,22 @@ class TestLearnFrom:
         bundle = champion_bundle(settings.bundles_dir, TENANT, "churn")
         assert bundle is not None
         assert bundle.digest == first.digest
+
+    def test_a_challenger_is_held_against_who_was_promoted_while_it_was_fitted(
+        self, split_of, registry: Registry, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        split, others = split_of("lead_scoring"), []
+
+        def drawn(evaluation):
+            if not others:
+                others.append("fitting")
+                others.append(learn_from(split, registry, settings, now=NOW, seed=1))
+            return draw(evaluation)
+
+        monkeypatch.setattr(cycle, "draw", drawn)
+        found = learn_from(split, registry, settings, now=NOW, seed=1)
+        assert others[1].verdict.promote
+        assert (found.verdict.against, found.verdict.promote, found.champion) == ("version 1", False, "1")
 
     def test_a_first_model_that_does_not_beat_the_rule_is_kept_back(
         self, split_of, registry: Registry, settings: TrainingSettings
@@ -169,6 +187,22 @@ class TestLearnFrom:
 
 
 class TestLogAbstention:
+    def test_another_run_of_a_new_tenant_may_make_its_experiment_first(
+        self, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = registry.client()
+        looked = client.get_experiment_by_name
+        others: list[str] = []
+
+        def too_early(name: str):
+            if not others:
+                others.append(client.create_experiment(name))
+                return None
+            return looked(name)
+
+        monkeypatch.setattr(client, "get_experiment_by_name", too_early)
+        assert [registry.experiment_id(client)] == others
+
     def test_records_that_nothing_was_fitted_and_why(self, registry: Registry) -> None:
         run_id = log_abstention(registry, "churn", TENANT, "3 positive labels", {})
         run = registry.client().get_run(run_id)
