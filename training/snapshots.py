@@ -1,4 +1,4 @@
-"""Training sets on disk: what a model was fitted on, kept as Parquet beside the declaration of its inputs."""
+"""Training sets on disk: what a model was fitted on, as Parquet with the declaration of its inputs in the same file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import polars as pl
 
 from training.datasets import Dataset
 
+DESCRIBED = "rapport"
+
 
 def save_dataset(dataset: Dataset, folder: Path) -> Path:
-    """The Parquet file, replaced whole. Two files: `<model>.parquet` and `<model>.json`, tied by the digest."""
+    """The Parquet file, `<model>.parquet`, replaced whole: who reads meanwhile has the old set or the new one."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
         "model": dataset.model,
@@ -22,28 +24,29 @@ def save_dataset(dataset: Dataset, folder: Path) -> Path:
         "digest": dataset.digest,
         "excluded": dict(dataset.excluded),
     }
-    rows = folder / f"{dataset.model}.parquet"
-    for path, write in (
-        (rows, dataset.frame.write_parquet),
-        (folder / f"{dataset.model}.json", lambda beside: beside.write_text(json.dumps(described, indent=1))),
-    ):
-        beside = path.with_suffix(f".{os.getpid()}.writing")
-        write(beside)
-        os.replace(beside, path)
-    return rows
+    file = dataset_file(folder, dataset.model)
+    beside = file.with_suffix(f".{os.getpid()}.writing")
+    dataset.frame.write_parquet(beside, metadata={DESCRIBED: json.dumps(described)})
+    os.replace(beside, file)
+    return file
 
 
 def load_dataset(folder: Path, model: str) -> Dataset:
     """The training set as it was saved. Raises FileNotFoundError when there is none."""
     from feature_store.transforms import InputColumn
 
-    described = json.loads((folder / f"{model}.json").read_text())
+    content = dataset_file(folder, model).read_bytes()
+    described = json.loads(pl.read_parquet_metadata(content)[DESCRIBED])
     return Dataset(
         model=described["model"],
         tenant_id=described["tenant_id"],
-        frame=pl.read_parquet(folder / f"{model}.parquet"),
+        frame=pl.read_parquet(content),
         inputs=[InputColumn.from_json(given) for given in described["inputs"]],
         feature_service=described["feature_service"],
         digest=described["digest"],
         excluded=described["excluded"],
     )
+
+
+def dataset_file(folder: Path, model: str) -> Path:
+    return folder / f"{model}.parquet"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,21 @@ class TestLoadDataset:
         for contacts in (50, 60):
             save_dataset(synthetic_dataset("churn", contacts, 3, seed=1, start=START)[0], tmp_path)
         assert load_dataset(tmp_path, "churn").frame["contact_id"].n_unique() == 60
+
+    def test_a_save_that_is_killed_leaves_one_set_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, second = (synthetic_dataset("churn", contacts, 3, seed=1, start=START)[0] for contacts in (50, 60))
+        save_dataset(first, tmp_path)
+        replaced = os.replace
+
+        def killed(source: Path, target: Path) -> None:
+            replaced(source, target)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_dataset(second, tmp_path)
+        found = load_dataset(tmp_path, "churn")
+        assert content_digest(found.frame, found.inputs) == found.digest
 
     def test_nothing_saved_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):

@@ -53,7 +53,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
         from training.datasets import build_dataset
         from training.errors import TooFewLabels
         from training.settings import TrainingSettings
-        from training.snapshots import save_dataset
+        from training.snapshots import dataset_file, save_dataset
 
         tenant, configured = tenant_of(context.partition_key), TrainingSettings()
         warehouse = warehouse_at(store_settings().warehouse)
@@ -70,7 +70,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
                 churn_windows=tenant.churn_windows,
             )
         except TooFewLabels as too_few:
-            (dataset_folder(tenant) / f"{model}.json").unlink(missing_ok=True)
+            dataset_file(dataset_folder(tenant), model).unlink(missing_ok=True)
             return dg.MaterializeResult(metadata={"rows": 0, "abstains": str(too_few)})
         file = save_dataset(built, dataset_folder(tenant))
         return dg.MaterializeResult(
