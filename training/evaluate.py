@@ -9,8 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from training import bootstrap, metrics
+from training.bootstrap import JudgedDecile
 from training.datasets import Dataset, Split
-from training.metrics import Decile, Interval
+from training.metrics import Interval
 from training.models import model_named
 from training.train import Trained
 
@@ -81,7 +82,7 @@ class Evaluation:
     best_possible_auc: float | None
     hidden_state_auc: float | None
     coverage: Coverage | None
-    deciles: list[Decile]
+    deciles: list[JudgedDecile]
     segments: list[Segment]
     profit: Profit | None
     labels: npt.NDArray[np.int8]
@@ -103,13 +104,17 @@ class Evaluation:
             "brier_lower": self.brier.lower,
             "brier_upper": self.brier.upper,
             "calibration_error": self.calibration_error.value,
+            "calibration_error_lower": self.calibration_error.lower,
             "calibration_error_upper": self.calibration_error.upper,
             "base_rate": self.base_rate,
             "base_rate_brier": self.base_rate_brier,
             "rule_auc": self.rule_auc,
             "gain_over_rule": self.gain_over_rule.value,
             "gain_over_rule_lower": self.gain_over_rule.lower,
+            "gain_over_rule_upper": self.gain_over_rule.upper,
             "top_decile_lift": self.deciles[0].lift,
+            "top_decile_lift_lower": self.deciles[0].lift_lower,
+            "top_decile_lift_upper": self.deciles[0].lift_upper,
         }
         if self.best_possible_auc is not None:
             named["best_possible_auc"] = self.best_possible_auc
@@ -122,8 +127,12 @@ class Evaluation:
         for segment in self.segments:
             if not np.isnan(segment.auc.value):
                 named[f"auc_{segment.name}"] = segment.auc.value
+                named[f"auc_{segment.name}_lower"] = segment.auc.lower
+                named[f"auc_{segment.name}_upper"] = segment.auc.upper
         if self.profit is not None:
             named["profit_cents_per_1000"] = self.profit.chosen.value
+            named["profit_cents_per_1000_lower"] = self.profit.chosen.lower
+            named["profit_cents_per_1000_upper"] = self.profit.chosen.upper
             named["profit_cents_per_1000_of_everyone"] = self.profit.everyone
         return named
 
@@ -166,7 +175,7 @@ def evaluate(
         best_possible_auc=_auc_of_truth(labels, observable),
         hidden_state_auc=_auc_of_truth(labels, own),
         coverage=_coverage(trained, probabilities, own),
-        deciles=metrics.deciles(labels, probabilities),
+        deciles=bootstrap.judged_deciles(labels, probabilities, seed),
         segments=_segments(test, labels, probabilities, seed),
         profit=None if costs is None else _profit(costs, labels, probabilities, seed),
         labels=labels,

@@ -156,6 +156,21 @@ def deciles(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> list[Decile]
     return rows
 
 
+def found_counted(labels: npt.ArrayLike, probabilities: npt.ArrayLike, groups: int = 10) -> Callable[[Floats], Floats]:
+    """How many positives are among the best tenth of the rows, the best two tenths and so on, (groups,)."""
+    y, order, _ = _ascending(labels, -np.asarray(probabilities, dtype=np.float64))
+
+    def counted(counts: Floats) -> Floats:
+        ordered = counts[order]
+        rows, found = np.cumsum(ordered), np.cumsum(ordered * y)
+        ends = rows[-1] * np.arange(1, groups + 1) / groups
+        # Of a row that belongs to two groups, each has its part.
+        last = np.searchsorted(rows, ends)
+        return np.asarray(found[last] - (rows[last] - ends) * y[last])
+
+    return counted
+
+
 def difference_interval(successes_a: int, n_a: int, successes_b: int, n_b: int, level: float = 0.95) -> Interval:
     """Rate of a minus rate of b (treated minus held out) with Newcombe's hybrid score interval.
 

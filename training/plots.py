@@ -1,9 +1,9 @@
-"""Pictures for the experiment's page: ROC, calibration and lift. Drawn without a display."""
+"""Pictures for the experiment's page: ROC, calibration, lift and gain. Drawn without a display."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(evaluation: Evaluation) -> dict[str, bytes]:
-    """PNG pictures by name: roc, calibration and lift."""
+    """PNG pictures by name: roc, calibration, lift and gain; bars of what is seen are 95 % intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -37,16 +37,28 @@ def draw(evaluation: Evaluation) -> dict[str, bytes]:
     axes.legend(loc="lower right")  # type: ignore[attr-defined]
 
     _, axes = picture("calibration", "promised and seen", "mean probability", "rate")
-    axes.plot(  # type: ignore[attr-defined]
-        [row.mean_probability for row in evaluation.deciles], [row.rate for row in evaluation.deciles], marker="o"
-    )
+    told = [row.mean_probability for row in evaluation.deciles]
+    axes.errorbar(told, **_seen(evaluation, "rate"))  # type: ignore[attr-defined]
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")  # type: ignore[attr-defined]
 
     _, axes = picture("lift", "lift by decile", "decile (1 scores highest)", "rate / overall rate")
-    axes.bar(np.arange(1, 11), [row.lift for row in evaluation.deciles])  # type: ignore[attr-defined]
+    axes.errorbar(np.arange(1, 11), **_seen(evaluation, "lift"))  # type: ignore[attr-defined]
     axes.axhline(1.0, linestyle=":", color="grey")  # type: ignore[attr-defined]
 
+    _, axes = picture("gain", "gain by decile", "share of the rows, best scores first", "share of the positives found")
+    axes.errorbar(np.arange(1, 11) / 10, **_seen(evaluation, "gain"))  # type: ignore[attr-defined]
+    axes.plot([0, 1], [0, 1], linestyle=":", color="grey")  # type: ignore[attr-defined]
+
     return {name: _png(figure) for name, figure in figures.items()}
+
+
+def _seen(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    """A figure of each decile with its interval, as matplotlib draws it: how far the ends lie from it."""
+    seen, lower, upper = (
+        np.array([getattr(row, column) for row in evaluation.deciles])
+        for column in (name, f"{name}_lower", f"{name}_upper")
+    )
+    return {"y": seen, "yerr": np.maximum([seen - lower, upper - seen], 0.0), "marker": "o", "capsize": 2}
 
 
 def _png(figure: Figure) -> bytes:

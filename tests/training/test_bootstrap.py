@@ -85,3 +85,31 @@ def _drawn(figure: Figure, seed: int) -> npt.NDArray[np.float64]:
         return figure(labels[rows], scores[rows])
 
     return np.array([once() for _ in range(200)])
+
+
+class TestJudgedDeciles:
+    def test_the_intervals_hold_what_other_rows_of_the_same_people_show(self) -> None:
+        rng = np.random.default_rng(5)
+
+        def drawn() -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
+            probabilities = rng.beta(1, 4, 4_000)
+            return (rng.random(4_000) < probabilities).astype(np.int8), probabilities
+
+        others = [metrics.deciles(*drawn()) for _ in range(200)]
+        judged = [bootstrap.judged_deciles(*drawn(), seed=1) for _ in range(20)]
+        for name in ("rate", "lift", "gain"):
+            seen = np.mean([[getattr(decile, name) for decile in other] for other in others], axis=0)
+            lower, upper = (
+                np.array([[getattr(decile, f"{name}_{end}") for decile in one] for one in judged])
+                for end in ("lower", "upper")
+            )
+            # All find everything in the end.
+            assert 0.88 <= np.mean((lower <= seen) & (seen <= upper), where=np.arange(10) < 9) <= 0.99
+
+    def test_the_positives_found_are_those_of_the_rows_repeated(self) -> None:
+        labels, scores = np.array(LABELS), np.linspace(1, 0, len(LABELS))
+        counts = np.random.default_rng(3).integers(0, 4, len(labels))
+        drawn = np.repeat(labels, counts)
+        found = metrics.found_counted(labels, scores)(counts.astype(np.float64))
+        whole = np.interp(np.arange(1, 11) * len(drawn) / 10, np.arange(len(drawn) + 1), np.r_[0, np.cumsum(drawn)])
+        assert found == pytest.approx(whole)

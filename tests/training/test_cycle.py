@@ -51,7 +51,8 @@ class TestLearnFrom:
         (learnt_from,) = run.inputs.dataset_inputs
         assert split_of("engagement").digest.startswith(learnt_from.dataset.digest)
         logged = {item.path for item in client.list_artifacts(found.registered.run_id, "evaluation")}
-        assert logged == {f"evaluation/{name}" for name in ("roc.png", "calibration.png", "lift.png", "deciles.json")}
+        pictures = {f"evaluation/{name}.png" for name in ("roc", "calibration", "lift", "gain")}
+        assert logged == pictures | {"evaluation/deciles.json"}
         version = client.get_model_version_by_alias(registry.model_name("engagement"), "champion")
         assert version.tags["bundle_digest"] == found.digest
         assert version.tags["feature_service"] == "engagement_v1"

@@ -56,6 +56,16 @@ class TestEvaluate:
         assert found.lower < found.upper
         assert np.isfinite([found.lower, found.value, found.upper]).all()
 
+    def test_the_figures_of_every_decile_have_intervals(self, evaluation: Evaluation) -> None:
+        for name in ("rate", "lift", "gain"):
+            for decile in evaluation.deciles[:-1]:
+                lower, value, upper = (getattr(decile, f"{name}{end}") for end in ("_lower", "", "_upper"))
+                assert lower < value < upper
+        assert evaluation.deciles[-1].gain_lower == evaluation.deciles[-1].gain_upper == 1
+        figures = evaluation.figures()
+        assert figures["top_decile_lift_lower"] < figures["top_decile_lift"] < figures["top_decile_lift_upper"]
+        assert figures["profit_cents_per_1000_lower"] < figures["profit_cents_per_1000"]
+
     def test_without_costs_no_profit_is_claimed(self, split) -> None:
         found = evaluate(train(split, seed=3, now=START), split, seed=3)
         assert found.profit is None
