@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from training import registry as mlflow_registry
 from training.bootstrap import auc_gain_interval
@@ -40,7 +43,7 @@ def judge(
 ) -> Verdict:
     """Promote when the challenger beats the champion, or the rule where there is none yet, by more than chance on the
     period both are judged by (the interval's lower end lies above `min_gain`), and its probabilities mean what they
-    say.
+    say. Rows the champion learnt from, as there are some where history was imported since, take no part.
 
     A champion that is not beaten speaks on: what callers built on its scores stays as it is.
     """
@@ -51,8 +54,9 @@ def judge(
         from feature_store.transforms import encode
 
         other = against = f"version {champion.version}"
-        old = champion.probability(encode(test.frame, champion.inputs))
-        gain = auc_gain_interval(challenger.labels, challenger.probabilities, old, seed)
+        strange = _never_seen(champion, test, challenger.labels)
+        old = champion.probability(encode(test.frame.filter(strange), champion.inputs))
+        gain = auc_gain_interval(challenger.labels[strange], challenger.probabilities[strange], old, seed)
     better = gain.lower > min_gain
     words = f"AUC {gain.value:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}) beside {other}"
     error = challenger.calibration_error.value - calibration_noise(challenger.probabilities)
@@ -60,6 +64,15 @@ def judge(
         off = f"its probabilities are off by {error:.3f} more than chance, {max_calibration_error:g} is allowed"
         return Verdict(False, against, gain, f"beats it, but {off}: {words}")
     return Verdict(better, against, gain, f"{'beats it' if better else 'does not beat it beyond chance'}: {words}")
+
+
+def _never_seen(champion: Bundle, test: Dataset, labels: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+    """Which rows lie after all the champion learnt from, (n,); all of them where both classes do not."""
+    everything = np.ones(len(labels), dtype=np.bool_)
+    if "learnt" not in champion.card:
+        return everything
+    later = (test.frame["event_timestamp"].dt.date() > date.fromisoformat(champion.card["learnt"][1])).to_numpy()
+    return later if 0 < labels[later].sum() < later.sum() else everything
 
 
 def promote(

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from tests.training.conftest import START
+from training import metrics
 from training.evaluate import Costs, Evaluation, evaluate
 from training.metrics import Interval
 from training.promote import judge
@@ -87,3 +88,23 @@ class TestJudge:
         verdict = judge(off, split.test, None, seed=1)
         assert not verdict.promote
         assert "more than chance" in verdict.reason
+
+    def test_a_champion_is_not_judged_by_what_it_learnt_from(self, split, evaluation: Evaluation) -> None:
+        days = split.test.frame["event_timestamp"].dt.date()
+        learnt = (days == days.min()).to_numpy()
+        by_heart = np.where(learnt, evaluation.labels, 0.5)
+
+        class Champion:
+            version, inputs = "1", split.fit.inputs
+            card = {"learnt": ["2026-01-05", str(days.min())]}
+
+            def probability(self, matrix):
+                return by_heart[-len(matrix) :]
+
+        assert by_heart[learnt].sum() > 100
+        verdict = judge(evaluation, split.test, Champion(), seed=1)
+        assert (verdict.promote, verdict.against) == (True, "version 1")
+        # 0.5 for everybody is an AUC of a half.
+        assert verdict.gain.value == pytest.approx(
+            metrics.auc(evaluation.labels[~learnt], evaluation.probabilities[~learnt]) - 0.5
+        )
