@@ -225,11 +225,15 @@ def champions(bundles_dir: Path, tenant_id: str, model: str) -> list[Champion]:
 
 
 def bundle_of_version(bundles_dir: Path, tenant_id: str, model: str, version: str) -> Bundle:
-    """The bundle of a registered version. Raises UnknownVersion."""
-    for manifest in (bundles_dir / tenant_id / model).glob("*/manifest.json"):
-        if str(json.loads(manifest.read_text())["version"]) == version:
-            return read_bundle(manifest.parent)
-    raise UnknownVersion(model, version)
+    """The bundle of a registered version; the newest where a registry that was begun anew counts from 1 again. Raises
+    UnknownVersion."""
+    manifests = {
+        path: json.loads(path.read_text()) for path in (bundles_dir / tenant_id / model).glob("*/manifest.json")
+    }
+    found = [path for path, manifest in manifests.items() if str(manifest["version"]) == version]
+    if not found:
+        raise UnknownVersion(model, version)
+    return read_bundle(max(found, key=lambda path: manifests[path]["trained_at"]).parent)
 
 
 def point_champion(bundles_dir: Path, bundle: Bundle, earlier: Sequence[Champion], now: datetime) -> None:

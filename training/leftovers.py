@@ -39,22 +39,22 @@ def clear(registry: Registry, bundles_dir: Path, tenant_id: str, model: str) -> 
     folder, client, name = bundles_dir / tenant_id / model, registry.client(), registry.model_name(model)
     speaking = champions(bundles_dir, tenant_id, model)
     champion = speaking[-1].version if speaking else None
-    half = {
-        str(one.version)
-        for one in client.search_model_versions(f"name = '{name}'")
-        if BUNDLE_DIGEST not in one.tags and str(one.version) != champion
-    }
+    registered = client.search_model_versions(f"name = '{name}'")
+    half = {str(one.version) for one in registered if BUNDLE_DIGEST not in one.tags and str(one.version) != champion}
     for version in half:
         client.delete_model_version(name, version)
         logger.warning("training.half_version_removed", extra={"model": name, "version": version})
     for beside in (*folder.glob(".writing-*"), *folder.glob(".champion-*")):
         shutil.rmtree(beside) if beside.is_dir() else beside.unlink()
     for manifest in folder.glob("*/manifest.json"):
-        if str(json.loads(manifest.read_text())["version"]) in half:
+        spoke = manifest.parent.name in {one.digest for one in speaking}
+        if not spoke and str(json.loads(manifest.read_text())["version"]) in half:
             shutil.rmtree(manifest.parent)
     experiment = client.get_experiment_by_name(registry.tenant_slug)
     running = f"attributes.status = 'RUNNING' and tags.model = '{model}'"
     for run in client.search_runs([experiment.experiment_id], running) if experiment else []:
         client.set_terminated(run.info.run_id, "KILLED")
-    if champion and mlflow_registry.version_of_alias(registry, model, "champion") != champion:
+    # A registry begun anew knows nothing of a champion from before.
+    known = champion in {str(one.version) for one in registered}
+    if champion and known and mlflow_registry.version_of_alias(registry, model, "champion") != champion:
         mlflow_registry.set_alias(registry, model, "champion", champion)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from training import registry as mlflow_registry
 from training.bootstrap import auc_gain_interval
-from training.bundle import Bundle, bundle_of_version, champions, point_champion
+from training.bundle import Bundle, bundle_of_version, champions, point_champion, read_bundle
 from training.datasets import Dataset
 from training.errors import NoEarlierChampion
 from training.evaluate import Evaluation
@@ -91,12 +91,12 @@ def promote(
 
 def roll_back(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, *, now: datetime) -> Bundle:
     """Makes the champion before the present one speak again; once more goes back one further. Raises NoEarlierChampion,
-    UnknownVersion, BundleCorrupt."""
+    BundleCorrupt."""
     history = champions(bundles_dir, tenant_id, model)
     if len(history) < 2:
         raise NoEarlierChampion(model, history[-1].version if history else None)
     earlier = history[-2]
-    bundle = bundle_of_version(bundles_dir, tenant_id, model, earlier.version)
+    bundle = read_bundle(bundles_dir / tenant_id / model / earlier.digest)
     point_champion(bundles_dir, bundle, history[:-2], now)
     mlflow_registry.set_alias(registry, model, "champion", earlier.version)
     logger.info("training.rolled_back", extra={"tenant_id": tenant_id, "model": model, "version": earlier.version})

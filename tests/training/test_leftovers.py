@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from training import cycle
 from training.bundle import bundle_of_version, champion_bundle
 from training.datasets import split_by_time
 from training.leftovers import none_left
+from training.metrics import Interval
+from training.promote import Verdict, roll_back
 from training.registry import Registry, version_of_alias, versions
 from training.synthetic import TENANT_ID, synthetic_dataset
 
@@ -74,3 +76,16 @@ class TestNoneLeft:
             cycle.learn_from(split, registry, settings, seed=1, now=NOW)
         assert registry.client().search_model_versions(f"name = '{registry.model_name('engagement')}'") == []
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement") is None
+
+    def test_a_registry_begun_anew_counts_from_one_again(
+        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cycle, "judge", lambda *_, **__: Verdict(True, "rule", Interval(0.1, 0.05, 0.15), "passed"))
+        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+        first = cycle.learn_from(split, registry, settings, seed=1, now=NOW)
+        anew = Registry(registry.tracking_uri, f"{registry.tenant_slug}-anew")
+        second = cycle.learn_from(split, anew, settings, seed=1, now=NOW + timedelta(days=7))
+        assert first.registered.version == second.registered.version == "1"
+        assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == second.digest != first.digest
+        roll_back(anew, settings.bundles_dir, TENANT_ID, "engagement", now=NOW)
+        assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == first.digest
