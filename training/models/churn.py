@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from feature_store.warehouse import Warehouse
 
 WINDOW_DAYS = 28
+# With so many dates more than a label takes to settle, there are some to learn from on every weekday.
+SPREAD_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def build_spine(
     if not dates:
         return Spine(_no_rows(), {})
     asked = [(date, date.toordinal() % 7) for date in dates]
-    if len(dates) < 7:
-        # Not everybody's weekday is among them yet: all are asked on the last.
-        asked = [(dates[-1], weekday) for weekday in range(7)]
+    if len(dates) < windows.horizon_days + SPREAD_DAYS:
+        # Of the few settled when the later ones are to be judged, not everybody's weekday is one: all have the last's.
+        asked = [(date, weekday) for date in dates[::-7] for weekday in range(7)]
     share = people_share(int(extent["contacts"]) * len(asked) // 7, max_rows)
     listed = ", ".join(f"(date '{date:%Y-%m-%d}', {weekday})" for date, weekday in asked)
     rows = warehouse.query(
