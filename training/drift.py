@@ -185,8 +185,9 @@ def _movement(name: str, values: _Compared, doubt: float) -> Movement:
 
 
 def _decided_by_campaign(given: InputColumn) -> bool:
-    """Whether it tells what the business sent, and when, rather than what people did."""
-    sent = given.field.startswith(("sent_", "delivered_", "campaign_sent_"))
+    """Whether it tells what the business sent, and when, rather than what people did: most are active at the hours at
+    which they are written to."""
+    sent = given.field.startswith(("sent_", "delivered_", "campaign_sent_", "active_"))
     return given.source == "campaign_attribute" or sent or given.field in CLOCK
 
 
