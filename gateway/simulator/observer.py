@@ -4,7 +4,7 @@ left. The longer somebody is silent, though messages come that they used to read
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.simulator.behaviour import SERVICE_READ, Send, order_probability, read_by, read_if_active
@@ -42,9 +42,13 @@ class Observer:
         upcoming = self._history.campaigns[number + 1 : number + 8]
         return active * p_read, active * order_probability(person, state, campaign, p_read, upcoming)
 
-    def contacts(self, truth: ContactTruth, moment: float) -> Iterator[dict[str, object]]:
+    def contacts(
+        self, truth: ContactTruth, moment: float, phones: Container[str] | None = None
+    ) -> Iterator[dict[str, object]]:
         """As `truth.at`, by what is known at `moment`."""
         for person, state in zip(self._people, self._states, strict=True):
+            if phones is not None and "+" + person.wa_id not in phones:
+                continue
             if state.joined_at is not None and state.joined_at <= moment:
                 active = self.active(person.index, moment)
                 p_inactive, p_order = truth.chances(person, state, moment)

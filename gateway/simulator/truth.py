@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import pairwise
 
 from gateway.simulator.behaviour import Send, order_given_read, ordered_within, read_after, read_if_active
@@ -37,10 +37,12 @@ class ContactTruth:
             self._sends[send.person].append(send)
         self._read_at = {event.provider_id: event.at for event in history.events if event.kind == "read"}
 
-    def at(self, moment: float) -> Iterator[dict[str, object]]:
-        """One row per person who had joined by `moment` (epoch seconds)."""
+    def at(self, moment: float, phones: Container[str] | None = None) -> Iterator[dict[str, object]]:
+        """One row per person who had joined by `moment` (epoch seconds), of `phones` alone where they are given."""
         for person, state in zip(self._people, self._history.states, strict=True):
             if state.joined_at is None or state.joined_at > moment:
+                continue
+            if phones is not None and "+" + person.wa_id not in phones:
                 continue
             p_inactive, p_order = self.chances(person, state, moment)
             yield {"phone": "+" + person.wa_id, "p_inactive_28d": p_inactive, "p_order_7d": p_order}

@@ -49,14 +49,15 @@ def known_truth(tenant: SimulatedTenant, dataset: Dataset) -> pl.DataFrame:
                 "observable": [observer.send(send)[which] for send in sends],
             }
         )
-    moments = sorted(dataset.frame["event_timestamp"].unique())
-    truth = ContactTruth(tenant.people, tenant.history, moments[-1].timestamp())
-    contact_of = {f"+{person.wa_id}": one for person, one in zip(tenant.people, tenant.contact_ids, strict=True)}
-    rows = [
-        (contact_of[str(drawn["phone"])], moment, drawn["p_inactive_28d"], seen["p_inactive_28d"])
-        for moment in moments
-        for drawn, seen in zip(truth.at(moment.timestamp()), observer.contacts(truth, moment.timestamp()), strict=True)
-    ]
+    asked = dict(dataset.frame.group_by("event_timestamp").agg("contact_id").iter_rows())
+    truth = ContactTruth(tenant.people, tenant.history, max(asked).timestamp())
+    phone_of = {one: f"+{person.wa_id}" for person, one in zip(tenant.people, tenant.contact_ids, strict=True)}
+    contact_of = {phone: contact for contact, phone in phone_of.items()}
+    rows = []
+    for moment, contacts in asked.items():
+        at, phones = moment.timestamp(), {phone_of[contact] for contact in contacts}
+        for drawn, seen in zip(truth.at(at, phones), observer.contacts(truth, at, phones), strict=True):
+            rows.append((contact_of[str(drawn["phone"])], moment, drawn["p_inactive_28d"], seen["p_inactive_28d"]))
     keys = {"contact_id": pl.String, "event_timestamp": pl.Datetime("us", "UTC")}
     return pl.DataFrame(rows, schema=keys | {"probability": pl.Float64, "observable": pl.Float64}, orient="row")
 
