@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 CONTACT_ID = "contact_id"
+# Of a column: what the views of its texts show, together, and the members of its lists.
+MAX_TEXT_BYTES = 16_000_000
+MAX_MEMBERS = 1_000_000
 # Kinds of message headers, from Arrow's Message.fbs.
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
@@ -39,12 +42,18 @@ def read_batch(body: bytes) -> pa.RecordBatch:
         _check_size(body)
         with pa.ipc.open_stream(body) as reader:
             table = reader.read_all()
+        table.validate()
+        names = table.column_names
+        for name, column in zip(names, table.columns, strict=True):
+            for part in column.chunks:
+                _check_values(name, part)
         table.validate(full=True)
-    except (pa.ArrowException, OSError, struct.error) as error:
+    # Names that are no UTF-8 are a UnicodeDecodeError.
+    except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
         raise _refused("it is not an Arrow IPC stream", "arrow_invalid") from error
     if table.num_rows == 0:
         raise _refused("it has no rows", "too_short")
-    if len(set(table.column_names)) != table.num_columns:
+    if len(set(names)) != table.num_columns:
         raise _refused("two columns have the same name", "duplicate")
     return table.combine_chunks().to_batches()[0]
 
@@ -77,9 +86,12 @@ def contact_ids_in(rows: pa.RecordBatch) -> list[uuid.UUID] | None:
     if rows.schema.names != [CONTACT_ID]:
         return None
     faults, found = Faults(), []
-    for row, value in enumerate(rows.column(0).to_pylist()):
+    values, which = _values_of(CONTACT_ID, rows.column(0), "uuid_type", faults)
+    faults.check()
+    for row, each in enumerate(which.tolist()):
+        value = values[each]
         try:
-            found.append(uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(value))
+            found.append(uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(str(value)))
         except (ValueError, TypeError, AttributeError):
             faults.add(CONTACT_ID, row, "is not a UUID", "uuid_parsing")
     faults.check()
@@ -180,7 +192,8 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
 
     if pa.types.is_null(column.type):
         return int(MISSING_MOMENT)
-    if not pa.types.is_timestamp(column.type) or column.type.tz is None:
+    # Asked for a zone that is no UTF-8, `tz` would fail.
+    if not pa.types.is_timestamp(column.type) or "tz=" not in str(column.type):
         faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
         return 0
     micros = column.cast(pa.timestamp("us", "UTC"), safe=False).view(pa.int64())
@@ -190,19 +203,60 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
 
 def attribute_of(name: str, kind: str, column: pa.Array, faults: Faults) -> tuple[Sequence[Any], NDArray[np.intp]]:
     """Its values, checked, and which of them each row has."""
-    import pyarrow as pa
-
-    try:
-        coded = column.dictionary_encode(null_encoding="encode")
-        values, which = coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.intp)
-    # Lists, as sets come, are what Arrow makes no dictionary of.
-    except pa.ArrowNotImplementedError:
-        values, which = column.to_pylist(), np.arange(len(column))
+    values, which = _values_of(name, column, "attribute_type", faults)
     found = Faults()
     check_attribute(name, kind, values, found)
     if found:
-        check_attribute(name, kind, column.to_pylist(), faults)
+        check_attribute(name, kind, [values[each] for each in which.tolist()], faults)
     return values, which
+
+
+def _values_of(name: str, column: pa.Array, code: str, faults: Faults) -> tuple[list[Any], NDArray[np.intp]]:
+    """As Python's: values, and which of them each row has, (rows,). Dates and the like are a fault, which `code` names,
+    and read as nothing."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+        faults.add(name, None, f"is {kind}, not texts, numbers or truth values", code)
+        return [None], np.zeros(len(column), np.intp)
+    # Neither lists nor half floats are what Arrow makes a dictionary of.
+    if kind.num_fields or pa.types.is_float16(kind) or isinstance(kind, pa.BaseExtensionType):
+        return column.to_pylist(), np.arange(len(column))
+    coded = column if pa.types.is_dictionary(kind) else column.dictionary_encode()
+    # Null may be an index, a value of the dictionary, or both.
+    values = [*coded.dictionary.to_pylist(), None]
+    return values, coded.indices.cast(pa.int64()).fill_null(len(values) - 1).to_numpy().astype(np.intp)
+
+
+def _check_values(name: str, values: pa.Array) -> None:
+    """Before each value is looked at: that they are of a type that is read, and that few bytes do not become many, as
+    lists of nulls would, which have a length only, or views, which share what they show. Raises: Unprocessable."""
+    from pyarrow import types
+
+    kind = values.type
+    if types.is_dictionary(kind):
+        values = values.dictionary
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        values = values.values
+        if len(values) > MAX_MEMBERS:
+            raise _refused(f"at most {MAX_MEMBERS} members in its lists", "too_long", name)
+    if types.is_string_view(values.type):
+        # Each view is 16 bytes and begins with the length of its text.
+        views = np.frombuffer(values.buffers()[1], np.int32, 4 * (values.offset + len(values)))
+        if views[4 * values.offset :: 4].sum(dtype=np.int64) > MAX_TEXT_BYTES:
+            raise _refused(f"at most {MAX_TEXT_BYTES} bytes of text", "too_long", name)
+    elif not _is_read(values.type):
+        raise _refused(f"{kind} is not read here", "unsupported_type", name)
+
+
+def _is_read(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+    from pyarrow import types
+
+    texts = types.is_string(kind) or types.is_large_string(kind)
+    binary = types.is_binary(kind) or types.is_fixed_size_binary(kind) or kind == pa.uuid()
+    return bool(texts or binary or types.is_null(kind) or types.is_primitive(kind) or types.is_decimal(kind))
 
 
 def _refused(message: str, code: str, field: str = "body") -> Unprocessable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import struct
 import uuid
 
 import pyarrow as pa
@@ -271,12 +272,40 @@ class TestArrow:
             ({"orders_total": pa.array([True, False])}, ("orders_total", None, "float_type")),
             ({"last_order_at": pa.array([1, 2])}, ("last_order_at", None, "datetime_type")),
             ({"last_order_at": pa.array([None, NOW.replace(tzinfo=None)])}, ("last_order_at", None, "datetime_type")),
-            ({"contact.gender": pa.array([{"is": "f"}, None])}, ("contact.gender", 0, "attribute_type")),
+            ({"contact.gender": pa.array([{"is": "f"}, None])}, ("contact.gender", None, "unsupported_type")),
+            ({"contact.gender": pa.array([2**30, None], pa.date32())}, ("contact.gender", None, "attribute_type")),
+            ({"contact.gender": pa.array([2**62, 0], pa.timestamp("s"))}, ("contact.gender", None, "attribute_type")),
+            ({"contact.gender": pa.array([["f"], None])}, ("contact.gender", 0, "attribute_type")),
             ({"shoe_size": pa.array([1, 2])}, ("shoe_size", None, "unknown_field")),
         ],
     )  # fmt: skip
     def test_faults_are_told_by_field_and_row(self, api, headers, changes, expected):
         assert faults(ask_arrow(api, headers, stream(columns_of(**changes)))) == [expected]
+
+    @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+    def test_texts_may_come_in_any_form_and_as_a_dictionary(self, api, headers, kind):
+        texts = pa.array(["f", None, "m", "f"], kind)
+        nulls_inside = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 0], pa.int8()), texts[:3])
+        for genders in (texts, texts.cast(pa.string()).dictionary_encode().cast(pa.dictionary(pa.int8(), kind)),
+                        nulls_inside):  # fmt: skip
+            answer = ask_arrow(api, headers, stream(columns_of(4, **{"contact.gender": genders})))
+            assert answer.status_code == 200, answer.text
+            found = pa.ipc.open_stream(answer.content).read_all()["probability"].to_pylist()
+            assert found == pytest.approx([EXPECTED, calibrated(0.5), calibrated(0.5), EXPECTED], abs=1e-6)
+
+    def test_contacts_may_come_as_uuids_or_as_a_dictionary(self, api, headers):
+        contact_id = uuid.uuid4()
+        for ids in (
+            pa.array([contact_id.bytes], pa.uuid()), pa.array([contact_id.bytes]), pa.array([str(contact_id)]),
+            pa.array([str(contact_id)]).dictionary_encode(),
+        ):  # fmt: skip
+            answer = ask_arrow(api, headers, stream({"contact_id": ids}))
+            assert answer.status_code == 200, answer.text
+            assert pa.ipc.open_stream(answer.content).read_all()["contact_id"].to_pylist() == [str(contact_id)]
+
+    def test_contacts_of_a_type_that_names_nobody_are_told(self, api, headers):
+        for ids in (pa.array([2**62], pa.timestamp("s")), pa.array([2**62], pa.duration("s"))):
+            assert faults(ask_arrow(api, headers, stream({"contact_id": ids}))) == [("contact_id", None, "uuid_type")]
 
     def test_a_contact_that_is_no_uuid_is_told_by_its_row(self, api, headers):
         body = stream({"contact_id": [str(uuid.uuid4()), "x", None]})
@@ -286,7 +315,10 @@ class TestArrow:
 
     def test_what_is_no_stream_is_refused(self, api, headers):
         good = stream(columns_of())
-        for body in (b"", b"x" * 100, good[: len(good) // 2], b"\xff" * 16, good[:200] + b"\xee" * 64 + good[264:]):
+        for body in (
+            b"", b"x" * 100, good[: len(good) // 2], b"\xff" * 16, good[:200] + b"\xee" * 64 + good[264:],
+            good.replace(b"orders_total", b"orders_tota\xff"),
+        ):  # fmt: skip
             assert faults(ask_arrow(api, headers, body))[0][0] == "body"
 
     def test_few_bytes_that_unpack_to_many_are_refused(self, api, headers):
@@ -296,6 +328,15 @@ class TestArrow:
         nulls = stream({"orders_total": pa.nulls(10_000_000)})
         assert len(nulls) < 1_000
         assert faults(ask_arrow(api, headers, nulls)) == [("body", None, "too_long")]
+
+    def test_lists_of_nulls_and_views_of_one_text_may_not_unpack_to_many(self, api, headers):
+        nulls = pa.FixedSizeListArray.from_arrays(pa.nulls(2_000_000), 2_000_000)
+        views = b"".join(struct.pack("<iiii", 100_000, 0, 0, start) for start in range(300))
+        texts = pa.Array.from_buffers(pa.string_view(), 300, [None, pa.py_buffer(views), pa.py_buffer(b"\0" * 200_000)])
+        for column in (nulls, texts):
+            body = stream({"contact_id": column})
+            assert len(body) < 300_000
+            assert faults(ask_arrow(api, headers, body)) == [("contact_id", None, "too_long")]
 
     def test_twenty_thousand_rows_are_the_most(self, api, headers):
         answer = ask_arrow(api, headers, stream(columns_of(20_000)))
