@@ -30,6 +30,9 @@ CONTACT_ID = "contact_id"
 # Of a column: what the views of its texts show, together, and the members of its lists.
 MAX_TEXT_BYTES = 16_000_000
 MAX_MEMBERS = 1_000_000
+# The first and the last second that a moment in JSON can name: those of the years 1 and 9999.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 # Kinds of message headers, from Arrow's Message.fbs.
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
@@ -65,7 +68,7 @@ def asked_in(rows: pa.RecordBatch) -> Asked:
     given: dict[str, Any] = {}
     try:
         if (campaign_id := metadata.get(b"campaign_id")) is not None:
-            given["campaign_id"] = campaign_id.decode()
+            given["campaign_id"] = campaign_id.decode(errors="replace")
         if (attributes := metadata.get(b"campaign_attributes")) is not None:
             given["campaign_attributes"] = json.loads(attributes)
         return Asked.model_validate(given)
@@ -77,7 +80,8 @@ def asked_in(rows: pa.RecordBatch) -> Asked:
                 for item in faults
             ]
         ) from error
-    except ValueError as error:
+    # Brackets nested too deep are a RecursionError.
+    except (ValueError, RecursionError) as error:
         raise _refused("campaign_attributes in the metadata is not JSON", "json_invalid", "metadata") from error
 
 
@@ -196,6 +200,10 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
     if not pa.types.is_timestamp(column.type) or "tz=" not in str(column.type):
         faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
         return 0
+    told = column.view(pa.int64()).fill_null(0).to_numpy()
+    unit = _PER_SECOND[column.type.unit]
+    for row in ((told < _FIRST * unit) | (told > _LAST * unit)).nonzero()[0].tolist():
+        faults.add(name, row, "is not a moment of the years 1 to 9999", "datetime_parsing")
     micros = column.cast(pa.timestamp("us", "UTC"), safe=False).view(pa.int64())
     found: NDArray[np.int64] = micros.fill_null(int(MISSING_MOMENT)).to_numpy()
     return found

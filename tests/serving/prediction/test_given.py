@@ -272,6 +272,10 @@ class TestArrow:
             ({"orders_total": pa.array([True, False])}, ("orders_total", None, "float_type")),
             ({"last_order_at": pa.array([1, 2])}, ("last_order_at", None, "datetime_type")),
             ({"last_order_at": pa.array([None, NOW.replace(tzinfo=None)])}, ("last_order_at", None, "datetime_type")),
+            ({"last_order_at": pa.array([None, 2**62], pa.timestamp("s", "UTC"))},
+             ("last_order_at", 1, "datetime_parsing")),
+            ({"last_order_at": pa.array([-(2**63), 0], pa.timestamp("us", "UTC"))},
+             ("last_order_at", 0, "datetime_parsing")),
             ({"contact.gender": pa.array([{"is": "f"}, None])}, ("contact.gender", None, "unsupported_type")),
             ({"contact.gender": pa.array([2**30, None], pa.date32())}, ("contact.gender", None, "attribute_type")),
             ({"contact.gender": pa.array([2**62, 0], pa.timestamp("s"))}, ("contact.gender", None, "attribute_type")),
@@ -306,6 +310,10 @@ class TestArrow:
     def test_contacts_of_a_type_that_names_nobody_are_told(self, api, headers):
         for ids in (pa.array([2**62], pa.timestamp("s")), pa.array([2**62], pa.duration("s"))):
             assert faults(ask_arrow(api, headers, stream({"contact_id": ids}))) == [("contact_id", None, "uuid_type")]
+
+    def test_metadata_that_nest_too_deep_are_refused(self, api, headers):
+        body = stream(columns_of(1), {"campaign_attributes": "[" * 100_000})
+        assert faults(ask_arrow(api, headers, body)) == [("metadata", None, "json_invalid")]
 
     def test_a_contact_that_is_no_uuid_is_told_by_its_row(self, api, headers):
         body = stream({"contact_id": [str(uuid.uuid4()), "x", None]})
