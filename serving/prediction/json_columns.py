@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simdjson
@@ -17,6 +17,9 @@ from feature_store.online import OnlineFeatures
 from serving.prediction import arrow
 from serving.prediction.given import CONTACT, NUMBER_TYPES, Faults, Fields, features_of
 from serving.prediction.schemas import BATCH, MAX_NUMBER, Asked
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # `columns` stands here where they are named first, or after a campaign: other requests are not read twice to find out.
 _BEGINNING = 256
@@ -62,7 +65,7 @@ def features_in(fields: Fields, columns: Mapping[str, Column], timezone: str) ->
             numbers[position] = _numbers(columns[name])
         moments = _moments([columns[name] for name in fields.moments]).reshape(len(fields.moments), count)
         attributes = {
-            name: arrow.attribute_of(CONTACT + name, kind, pa.array(plain(columns[CONTACT + name])), faults)
+            name: arrow.attribute_of(CONTACT + name, kind, _attribute(kind, columns[CONTACT + name]), faults)
             for name, kind in fields.attributes.items()
         }
     except (pa.ArrowException, TypeError, OverflowError):
@@ -94,6 +97,17 @@ def _numbers(values: Column) -> NDArray[np.float64]:
     if np.count_nonzero(np.isnan(numbers)) != values.count(None):
         raise TypeError
     return numbers
+
+
+def _attribute(kind: str, values: Column) -> pa.Array:
+    """Raises: TypeError, OverflowError, pa.ArrowException."""
+    import pyarrow as pa
+
+    told = plain(values)
+    # Of several types Arrow makes one: 1 beside 2.5 would be 1.0, which is another category.
+    if kind != "number" and (len(kinds := {*map(type, told)} - {type(None)}) > 1 or list in kinds):
+        raise TypeError
+    return pa.array(told)
 
 
 def _moments(columns: Sequence[Column]) -> NDArray[np.int64]:

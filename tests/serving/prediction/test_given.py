@@ -11,6 +11,8 @@ import uuid
 import pyarrow as pa
 import pytest
 
+from feature_store.transforms import InputColumn
+
 NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
 ORDERED = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 ROUTE = "/api/v1/ml/models/lead-scoring/batch"
@@ -172,6 +174,20 @@ class TestRowsAndColumns:
             for position, row in enumerate(_rows(given))
         ]
         assert together == alone
+
+    @pytest.mark.parametrize("sizes", [[1, 2.5, None, 1], [True, 1, "1", 2.5], [[1, 2.5], [2.5], None, [1]]])
+    def test_a_category_is_the_same_whatever_stands_beside_it(self, api, headers, owner, champions, sizes):
+        kind = {"contains": "1"} if isinstance(sizes[0], list) else {"equals": "1"}
+        inputs = [
+            InputColumn("contact.size", "contact_attribute", "size", **kind),
+            *(InputColumn(name, "feature", name) for name in ("orders_total", "sent_30d", "read_30d")),
+        ]
+        champions.promote(owner.tenant_id, "lead_scoring", inputs=[each.to_json() for each in inputs], card=None)
+        given = {"contact.size": sizes} | {name: [0] * 4 for name in ("orders_total", "sent_30d", "read_30d")}
+        for form in ({"columns": given}, {"rows": _rows(given)}):
+            found = [one["probability"] for one in api.post(ROUTE, headers=headers, json=form).json()["predictions"]]
+            ones = [1 in size if isinstance(size, list) else type(size) is int or size == "1" for size in sizes]
+            assert found == pytest.approx([calibrated(0.5 if one else 0) for one in ones], abs=1e-6)
 
     def test_columns_may_be_asked_about_with_a_campaign(self, api, headers):
         given = {name: [value, value] for name, value in GOOD.items()} | {"contact.gender": ["f", None]}
