@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -123,6 +124,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DataError, _data_error)
 
 
+class _ProblemResponse(JSONResponse):
+    """JSON that may repeat half a character out of a request, escaped as it came: UTF-8 has none."""
+
+    media_type = PROBLEM_JSON
+
+    def render(self, content: Any) -> bytes:
+        told = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return told.encode("utf-8", "backslashreplace")
+
+
 def problem_response(
     request: Request, *, status: int, type_: str, title: str, detail: str | None = None,
     headers: dict[str, str] | None = None, **fields: Any,
@@ -130,7 +141,7 @@ def problem_response(
     body = {"type": type_, "title": title, "status": status, "detail": detail}
     body["request_id"] = request.scope.get("state", {}).get("request_id")
     body = {name: value for name, value in body.items() if value is not None} | fields
-    return JSONResponse(body, status, headers, media_type=PROBLEM_JSON)
+    return _ProblemResponse(body, status, headers)
 
 
 async def _serving_error(request: Request, error: Exception) -> JSONResponse:

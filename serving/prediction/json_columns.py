@@ -68,7 +68,8 @@ def features_in(fields: Fields, columns: Mapping[str, Column], timezone: str) ->
             name: arrow.attribute_of(CONTACT + name, kind, _attribute(kind, columns[CONTACT + name]), faults)
             for name, kind in fields.attributes.items()
         }
-    except (pa.ArrowException, TypeError, OverflowError):
+    # Half a character, as JSON can name one, is a UnicodeEncodeError.
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
         return None
     if faults or (np.abs(numbers) > MAX_NUMBER).any():
         return None
@@ -100,7 +101,7 @@ def _numbers(values: Column) -> NDArray[np.float64]:
 
 
 def _attribute(kind: str, values: Column) -> pa.Array:
-    """Raises: TypeError, OverflowError, pa.ArrowException."""
+    """Raises: TypeError, OverflowError, UnicodeEncodeError, pa.ArrowException."""
     import pyarrow as pa
 
     told = plain(values)
@@ -111,7 +112,7 @@ def _attribute(kind: str, values: Column) -> pa.Array:
 
 
 def _moments(columns: Sequence[Column]) -> NDArray[np.int64]:
-    """One column after the other. Raises: pa.ArrowException."""
+    """One column after the other. Raises: pa.ArrowException, UnicodeEncodeError."""
     import pyarrow as pa
 
     told = pa.array(list(chain.from_iterable(map(plain, columns))), pa.string())

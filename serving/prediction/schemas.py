@@ -20,7 +20,7 @@ def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     for name, value in attributes.items():
         # Written so that NaN fails too.
         if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
-            raise ValueError(f"{name} is not a number between -1e12 and 1e12")
+            raise ValueError(f"{name!r} is not a number between -1e12 and 1e12")
     return attributes
 
 

@@ -66,6 +66,7 @@ class TestOneContact:
             ({"contact_id": ANYONE, "campaign_attributes": {"reward": 1e13}}, "campaign_attributes"),
             ({"contact_id": ANYONE, "campaign_attributes": dict.fromkeys(map(str, range(101)), 1)},
              "campaign_attributes"),
+            ({"contact_id": ANYONE, "campaign_attributes": {"\ud800": 1e13}}, "campaign_attributes"),
             ({"contact_id": ANYONE, "score": 100}, "score"),
         ],
     )  # fmt: skip

@@ -100,6 +100,18 @@ class TestRowsAndColumns:
         answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD, GOOD | {"contact.gender": {"is": "f"}}]})
         assert faults(answer) == [("contact.gender", 1, "attribute_type")]
 
+    @pytest.mark.parametrize("form", ["rows", "columns"])
+    def test_half_a_character_is_a_text_like_others(self, api, headers, form):
+        def ask(**changes):
+            given = [GOOD | changes] if form == "rows" else {name: [value] for name, value in (GOOD | changes).items()}
+            content = json.dumps({form: given})
+            return api.post(ROUTE, headers=headers | {"Content-Type": "application/json"}, content=content)
+
+        (unseen,) = ask(**{"contact.gender": "\ud800"}).json()["predictions"]
+        assert unseen["probability"] == pytest.approx(calibrated(0.5), abs=1e-6)
+        assert faults(ask(last_order_at="\ud800"))[0] == ("last_order_at", 0, "datetime_parsing")
+        assert faults(ask(**{"\ud800": 1}))[0][::2] == ("\ud800", "unknown_field")
+
     def test_missing_and_unknown_fields_are_told(self, api, headers):
         short = {name: value for name, value in GOOD.items() if name != "orders_total"}
         answer = api.post(ROUTE, headers=headers, json={"rows": [GOOD, short | {"shoe_size": 42}]})
