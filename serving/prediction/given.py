@@ -42,12 +42,29 @@ def fields_of(inputs: tuple[InputColumn, ...]) -> Fields:
     numbers = {each.field for each in inputs if each.source == "feature"}
     needs = {need for each in inputs if each.source == "on_demand" for need in ON_DEMAND[each.field].needs}
     moments = {need for need in needs if need.endswith("_at")}
-    attributes = {
+    attributes = _kinds(inputs, "contact_attribute")
+    return Fields(tuple(sorted(numbers | (needs - moments))), tuple(sorted(moments)), attributes)
+
+
+def check_campaign(inputs: Sequence[InputColumn], attributes: Mapping[str, Any]) -> None:
+    """Raises: Unprocessable naming the campaign's attributes that the model cannot read. What it does not know it does
+    not look at: campaigns have attributes for other purposes."""
+    faults = Faults()
+    for name, kind in _kinds(inputs, "campaign_attribute").items():
+        found = Faults()
+        check_attribute(name, kind, [attributes.get(name)], found)
+        if found:
+            faults.add(f"campaign_attributes.{name}", None, f"cannot be read as a {kind}", "attribute_type")
+    faults.check()
+
+
+def _kinds(inputs: Sequence[InputColumn], source: str) -> dict[str, str]:
+    """The attributes of one source by their kind."""
+    return {
         each.field: "category" if each.equals is not None else "set" if each.contains is not None else "number"
         for each in inputs
-        if each.source == "contact_attribute"
+        if each.source == source
     }
-    return Fields(tuple(sorted(numbers | (needs - moments))), tuple(sorted(moments)), attributes)
 
 
 class Faults:

@@ -28,7 +28,7 @@ from serving.models import Campaign, Contact
 from serving.prediction.bundles import Bundle, Predictions
 from serving.prediction.champions import Champions
 from serving.prediction.explanation import explain
-from serving.prediction.given import Fields, fields_of
+from serving.prediction.given import Fields, check_campaign, fields_of
 
 # What PredictionRead or NotPredicted describes, as plain objects: making a thousand models takes longer than judging.
 Answer = dict[str, Any]
@@ -113,7 +113,7 @@ class Predictor:
         """What PredictionRead describes.
 
         Raises: ModelNotTrained, BundleBroken, CardMissing, ContactNotFound, FeaturesMissing, FeaturesExpired,
-        CampaignUnknown.
+        CampaignUnknown, Unprocessable.
         """
         if question != USUAL or explained:
             batch = await self.predict_many(tenant_id, model, [contact_id], question, at=at, explained=explained)
@@ -165,10 +165,10 @@ class Predictor:
     ) -> Batch:
         """Predictions for those contacts whose features are online, and why there is none for the others.
 
-        Raises: ModelNotTrained, BundleBroken, CardMissing, CampaignUnknown.
+        Raises: ModelNotTrained, BundleBroken, CardMissing, CampaignUnknown, Unprocessable.
         """
         bundle = await self.champions.champion(tenant_id, model)
-        campaign = await self.campaign(tenant_id, question)
+        campaign = await self.campaign(tenant_id, bundle, question)
         features = await get_online_features_async(self._redis, tenant_id, contact_ids, bundle.service)
         usable = features.found & ~features.stale(at, EXPIRY)
         positions = usable.nonzero()[0].tolist()
@@ -197,10 +197,10 @@ class Predictor:
         """Predictions from the features of `rows` people, that `give` makes of the model's fields and the tenant's time
         zone.
 
-        Raises: ModelNotTrained, BundleBroken, CampaignUnknown, and what `give` raises.
+        Raises: ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable, and what `give` raises.
         """
         bundle = await self.champions.champion(tenant_id, model)
-        campaign = await self.campaign(tenant_id, question)
+        campaign = await self.campaign(tenant_id, bundle, question)
         zone: Any = await self._redis.get(timezone_key(tenant_id)) if bundle.asks_for_the_clock else None
 
         def judged() -> Given:
@@ -215,15 +215,18 @@ class Predictor:
     ) -> Known:
         """What a further look at one contact starts from. Raises: as `predict`."""
         bundle = await self.champions.champion(tenant_id, model)
-        campaign = await self.campaign(tenant_id, question)
+        campaign = await self.campaign(tenant_id, bundle, question)
         features = await get_online_features_async(self._redis, tenant_id, [contact_id], bundle.service)
         if not features.found[0] or features.stale(at, EXPIRY)[0]:
             (refused,) = await self._reasons(tenant_id, [contact_id], features, set())
             raise _refusal(refused["reason"])
         return Known(bundle, campaign, features, bool(features.stale(at, self.stale_after)[0]))
 
-    async def campaign(self, tenant_id: uuid.UUID, question: Question) -> Mapping[str, Any] | None:
-        """The attributes asked about; None for the model's reference campaign. Raises: CampaignUnknown."""
+    async def campaign(self, tenant_id: uuid.UUID, bundle: Bundle, question: Question) -> Mapping[str, Any] | None:
+        """The attributes asked about; None for the model's reference campaign. Raises: CampaignUnknown, Unprocessable
+        naming a given attribute the model cannot read."""
+        if question.campaign_attributes:
+            check_campaign(bundle.inputs, question.campaign_attributes)
         if question.campaign_id is None:
             return question.campaign_attributes
         stored = await asyncio.to_thread(self._campaign_attributes, tenant_id, question.campaign_id)

@@ -16,6 +16,7 @@ BASE = "/api/v1/ml/models"
 BATCH = f"{BASE}/lead-scoring/batch"
 ARROW = "application/vnd.apache.arrow.stream"
 ANYONE = str(uuid.UUID(int=1))
+GIVEN = {"orders_total": 2, "last_order_at": None, "contact.gender": "f"}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,11 @@ class TestOneContact:
         refused(send(api, theirs, f"{BASE}/{route}", {"contact_id": served[1]}), 404)
         refused(send(api, headers, f"{BASE}/{route}", {"contact_id": served[1], "campaign_id": ANYONE}), 404)
 
+    @pytest.mark.parametrize("value", ["two", "2", [2], {"is": 2}, True])
+    def test_an_attribute_that_the_model_cannot_read_is_told(self, api, headers, route, served, value):
+        body = {"contact_id": served[1], "campaign_attributes": {"reward": value, "note": "not for the model"}}
+        assert refused(send(api, headers, f"{BASE}/{route}", body)) == {"campaign_attributes.reward"}
+
     def test_without_a_champion_there_is_no_score(self, api, headers, route, make_tenant, online):
         other, contact_id = make_tenant(), str(uuid.uuid4())
         online(other.tenant_id, contact_id, {}, ORDERED_AT, orders_total=2)
@@ -129,6 +135,13 @@ class TestBatch:
         assert told == {
             "predictions": [], "not_predicted": [{"contact_id": served[1], "reason": "contact_not_found"}],
         }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "who", [{"contact_ids": [ANYONE]}, {"rows": [GIVEN]}, {"columns": {name: [GIVEN[name]] for name in GIVEN}}]
+    )
+    def test_an_attribute_that_the_model_cannot_read_is_told(self, api, headers, served, who):
+        body = who | {"campaign_attributes": {"reward": "two"}}
+        assert refused(send(api, headers, BATCH, body)) == {"campaign_attributes.reward"}
 
     def test_an_arrow_stream_may_be_as_wrong(self, api, headers, served):
         sink = pa.BufferOutputStream()
