@@ -7,8 +7,12 @@ import uuid
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feature_store.feature_views import FEATURE_VIEWS
 from feature_store.on_demand import ON_DEMAND
+from serving.prediction.bundles import Bundle
 from serving.prediction.explanation import explain
 from serving.prediction.predictor import Known
 from serving.prediction.schemas import Contribution, Driver, RecommendationsRead, RetentionAction
@@ -33,16 +37,21 @@ def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> Re
         probability=float(made.probability[0]),
         interval=made.intervals()[0],
         tier=made.tier[0],
-        drivers=[_driver(one) for one in raising],
+        drivers=[_driver(one, _held(bundle, row, one.source, one.field)) for one in raising],
         actions=actions,
         actions_note=None if actions else NOT_MEASURED,
         features_stale=known.stale,
     )
 
 
-def _driver(one: Contribution) -> Driver:
+def _driver(one: Contribution, held: list[str] | None) -> Driver:
+    """`held` are the contact's categories where the field is no number."""
     points = f"{100 * one.contribution:.1f} points of risk"
     about = (describe(one.field) or one.field).rstrip(".").replace("`", "")
+    if held is not None:
+        own = " and ".join(held) or "none that the model knows"
+        advice = f"{about}: The contact's is {own}, which adds {points}."
+        return Driver(field=one.field, advice=advice, value=None, usual=None, effect=one.contribution)
     if one.usual is None or one.value is None:
         known = "This is not known of the contact" if one.value is None else f"The contact's is {one.value:g}"
         advice = f"{about}: {known}, which adds {points}."
@@ -52,6 +61,15 @@ def _driver(one: Contribution) -> Driver:
             f"{about}: {one.value:g}, where {one.usual:g} is usual. It adds {points}; look for a way of {direction} it."
         )
     return Driver(field=one.field, advice=advice, value=one.value, usual=one.usual, effect=one.contribution)
+
+
+def _held(bundle: Bundle, row: NDArray[np.float32], source: str, field: str) -> list[str] | None:
+    """The categories of an attribute that a row of the bundle's matrix has; None of a number."""
+    columns = [(at, each) for at, each in enumerate(bundle.inputs) if (each.source, each.field) == (source, field)]
+    names = [(at, each.equals if each.equals is not None else each.contains) for at, each in columns]
+    if any(name is None for _, name in names):
+        return None
+    return [name for at, name in names if name is not None and row[at]]
 
 
 @cache

@@ -125,9 +125,31 @@ class TestRecommendations:
         assert {driver["field"] for driver in told["drivers"]} == {"orders_total", "days_since_last_order", "gender"}
         order = next(driver for driver in told["drivers"] if driver["field"] == "orders_total")
         assert "2, where 1 is usual" in order["advice"]
+        gender = next(driver for driver in told["drivers"] if driver["field"] == "gender")
+        assert gender["advice"].startswith("gender: The contact's is f, which adds ")
+        assert (gender["value"], gender["usual"]) == (None, None)
         assert told["tier"] == "medium"
         assert told["actions"] == []
         assert told["actions_note"]
+
+    @pytest.mark.parametrize(("city", "told"), [("b", "b"), ("c", "none that the model knows")])
+    def test_advice_names_a_category_as_it_is(self, api, headers, owner, contact_id, champions, online, city, told):
+        sent, read = ({"name": name, "source": "feature", "field": name} for name in ("sent_30d", "read_30d"))
+        cities = [
+            {"name": f"contact.city={each}", "source": "contact_attribute", "field": "city", "equals": each}
+            for each in ("a", "b")
+        ]
+        # Usual is the city that speaks against the risk.
+        importance = [
+            {"field": "sent_30d", "source": "feature", "auc_drop": 0, "columns": [0], "reference": [0]},
+            {"field": "city", "source": "contact_attribute", "auc_drop": 0, "columns": [1, 2], "reference": [1, 0]},
+            {"field": "read_30d", "source": "feature", "auc_drop": 0, "columns": [3], "reference": [0]},
+        ]
+        online(owner.tenant_id, contact_id, {"city": city}, sent_30d=0, read_30d=0)
+        champions.promote(owner.tenant_id, "churn", card={"importance": importance}, inputs=[sent, *cities, read])
+        (driver,) = self.ask(api, headers, contact_id).json()["drivers"]
+        assert driver["advice"].startswith(f"city: The contact's is {told}, which adds ")
+        assert (driver["value"], driver["usual"]) == (None, None)
 
     def test_what_brought_others_back_is_told_as_measured(self, api, headers, owner, contact_id, champions):
         champions.promote(owner.tenant_id, "churn", card=champions.card | {"actions": [ACTION]})
