@@ -88,7 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stale_after=dt.timedelta(hours=settings.features_stale_hours),
     )
     app.state.dagster = dagster = Dagster(settings.dagster_url)
-    app.state.learning = Learning(database, dagster)
+    app.state.learning = Learning(database, redis, dagster)
     try:
         async with webhook_writer(app), flushing(CallCounter(redis)) as app.state.usage:
             # What there is by now stays: searching it for garbage would stop every request for a tenth of a second.

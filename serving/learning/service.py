@@ -10,6 +10,7 @@ from typing import get_args
 
 import sqlalchemy as sa
 from fastapi.concurrency import run_in_threadpool
+from redis.asyncio import Redis
 
 from serving.auth.caller import Caller
 from serving.errors import Conflict, NotFound
@@ -38,6 +39,8 @@ _STEPS = {"IN_PROGRESS": "running", "SUCCESS": "succeeded", "FAILURE": "failed",
 # Runs looked at for those that train: other jobs of the tenant lie between.
 _LOOKED_AT = 100
 _LOOK_SECONDS = 1.0
+# Longer than Dagster is waited for.
+_STARTING_SECONDS = 120
 
 
 class TrainingNotFound(NotFound):
@@ -51,8 +54,9 @@ class TrainingRunning(Conflict):
 class Learning:
     """Every method raises TrainingUnavailable when Dagster is away."""
 
-    def __init__(self, database: Database, dagster: Dagster, *, follow_seconds: float = 30) -> None:
+    def __init__(self, database: Database, redis: Redis, dagster: Dagster, *, follow_seconds: float = 30) -> None:
         self._database = database
+        self._redis = redis
         self._dagster = dagster
         self.follow_seconds = follow_seconds
 
@@ -60,13 +64,15 @@ class Learning:
         """Raises: TrainingRunning when one of the models is being trained."""
         tenant = await self._slug(caller)
         job = await self._dagster.job(STARTED)
-        going_on = [run for run in await self._going_on(tenant) if set(_models(run)) & set(models)]
-        if going_on:
-            raise TrainingRunning(run_id=going_on[0].run_id)
-        wanted = [name for name in MODELS if name in models]
-        assets = [path for name in wanted for path in (("training", f"{name}_dataset"), ("models", name))]
-        by = f"user:{caller.user_id}" if caller.user_id else f"api_key:{caller.api_key_id}"
-        run = await self._dagster.launch(job, tenant, assets, {"tenant": tenant, "rapport/started_by": by})
+        # Who asks at the same time, of whatever process, waits to see what was started.
+        async with self._redis.lock(f"training:starting:{caller.tenant_id}", timeout=_STARTING_SECONDS):
+            going_on = [run for run in await self._going_on(tenant) if set(_models(run)) & set(models)]
+            if going_on:
+                raise TrainingRunning(run_id=going_on[0].run_id)
+            wanted = [name for name in MODELS if name in models]
+            assets = [path for name in wanted for path in (("training", f"{name}_dataset"), ("models", name))]
+            by = f"user:{caller.user_id}" if caller.user_id else f"api_key:{caller.api_key_id}"
+            run = await self._dagster.launch(job, tenant, assets, {"tenant": tenant, "rapport/started_by": by})
         return _read(run)
 
     async def stop(self, caller: Caller, run_id: uuid.UUID | None) -> list[TrainingRunRead]:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -114,6 +115,19 @@ class TestStart:
         assert second.json()["run_id"] == first["run_id"]
         api.post(f"{ROUTE}/stop", headers=headers)
         wait_for(api, headers, first["run_id"], over)
+
+    def test_of_several_asked_for_at_once_one_is_started(self, api, headers, hold):
+        hold("churn_dataset")
+        with ThreadPoolExecutor(4) as pool:
+            asked = [
+                pool.submit(api.post, f"{ROUTE}/train-model", headers=headers, json={"model": "churn"})
+                for _ in range(4)
+            ]
+        answers = [each.result() for each in asked]
+        assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+        assert len({answer.json()["run_id"] for answer in answers}) == 1
+        api.post(f"{ROUTE}/stop", headers=headers)
+        wait_for(api, headers, answers[0].json()["run_id"], over)
 
     def test_a_failed_step_is_told(self, api, headers, folder, slug):
         (folder / f"fail-{slug}-engagement").touch()
