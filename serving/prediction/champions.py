@@ -31,6 +31,8 @@ class Champions:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._held: OrderedDict[Key, tuple[tuple[int, ...], Bundle]] = OrderedDict()
+        # Whose champion speaks only because the one promoted after it cannot be loaded.
+        self._outdated: set[Key] = set()
         # By state too: who asks after a promotion must not be given what was being loaded before it.
         self._loading: dict[tuple[Key, tuple[int, ...]], asyncio.Task[Bundle]] = {}
 
@@ -58,6 +60,10 @@ class Champions:
         # Shielded: the first to ask may go away while others wait for the same bundle.
         return await asyncio.shield(loading)
 
+    def is_outdated(self, tenant_id: uuid.UUID, model: str) -> bool:
+        """Whether what `champion` gave last speaks only because the one promoted after it cannot be loaded."""
+        return (tenant_id, model) in self._outdated
+
     def _pointer(self, key: Key) -> Path:
         return self._folder / str(key[0]) / key[1] / "champion.json"
 
@@ -67,22 +73,25 @@ class Champions:
 
     async def _load(self, key: Key, state: tuple[int, ...]) -> Bundle:
         held = self._held.get(key)
+        outdated = False
         try:
             bundle = await asyncio.to_thread(_read, self._pointer(key), key)
         except BundleBroken:
             log.exception("bundle.broken", extra={"tenant_id": str(key[0]), "model": key[1]})
             if held is None:
                 raise
-            bundle = held[1]
+            bundle, outdated = held[1], True
         self._drop(key)
         self._held[key] = (state, bundle)
+        if outdated:
+            self._outdated.add(key)
         self._bytes += bundle.size
         while self._bytes > self._max_bytes and len(self._held) > 1:
-            _, (_, evicted) = self._held.popitem(last=False)
-            self._bytes -= evicted.size
+            self._drop(next(iter(self._held)))
         return bundle
 
     def _drop(self, key: Key) -> None:
+        self._outdated.discard(key)
         held = self._held.pop(key, None)
         if held is not None:
             self._bytes -= held[1].size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from typing import get_args
+from typing import Literal, get_args
 
 from redis.asyncio import Redis
 
@@ -42,8 +42,9 @@ async def _model(champions: Champions, tenant_id: uuid.UUID, model: str, now: dt
     except BundleBroken:
         return ModelHealth(model=model, status="broken")
     age = (now - bundle.trained_at).total_seconds() / 86_400
+    status: Literal["ok", "broken"] = "broken" if champions.is_outdated(tenant_id, model) else "ok"
     return ModelHealth(
-        model=model, status="ok", version=bundle.version, trained_at=bundle.trained_at, age_days=round(age, 2)
+        model=model, status=status, version=bundle.version, trained_at=bundle.trained_at, age_days=round(age, 2)
     )
 
 

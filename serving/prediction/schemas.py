@@ -225,7 +225,8 @@ class FeatureImportanceRead(BaseModel):
 
 
 class ModelHealth(BaseModel):
-    """`status`: ok, not_trained (nothing was promoted) or broken (what was promoted cannot be loaded)."""
+    """`status`: ok, not_trained (nothing was promoted) or broken (what was promoted cannot be loaded). The version is
+    the one that speaks: of a broken model the one before it, while the process still holds that."""
 
     model: str
     status: Literal["ok", "not_trained", "broken"]

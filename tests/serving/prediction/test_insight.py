@@ -196,6 +196,21 @@ class TestHealth:
         assert (lead["version"], lead["age_days"]) == ("5", 10.35)
         assert (told["status"], told["features_stale"], told["features_age_seconds"]) == ("degraded", False, 6 * 3600)
 
+    def test_a_promotion_that_cannot_be_loaded_is_told_though_the_old_version_speaks(
+        self, api, headers, owner, champions, materialised
+    ):
+        def health():
+            told = api.get("/api/v1/ml/health", headers=headers).json()
+            return told["status"], told["models"][0]["status"], told["models"][0]["version"]
+
+        materialised(owner.tenant_id, NOW)
+        champions.promote(owner.tenant_id, "lead_scoring", version="5")
+        assert health() == ("ok", "ok", "5")
+        champions.point(owner.tenant_id, "lead_scoring", "0" * 64)
+        assert health() == health() == ("degraded", "broken", "5")
+        champions.promote(owner.tenant_id, "lead_scoring", version="6")
+        assert health() == ("ok", "ok", "6")
+
     def test_a_tenant_without_models_is_well_and_a_stale_store_is_not(
         self, api, headers, owner, champions, materialised
     ):
