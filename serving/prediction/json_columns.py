@@ -38,6 +38,9 @@ def read_columns(body: bytes) -> tuple[Asked, dict[str, simdjson.Array]] | None:
     given = told.get("columns") if isinstance(told, simdjson.Object) else None
     if not isinstance(told, simdjson.Object) or not isinstance(given, simdjson.Object):
         return None
+    # Of a name that holds a NUL only what stands before it would be looked up.
+    if any("\0" in name for name in chain(told, given)):
+        return None
     lists = {name: given[name] for name in given}
     columns = {name: values for name, values in lists.items() if isinstance(values, simdjson.Array)}
     # A list within a list would be read as the numbers in it, and of two columns of one name the first.

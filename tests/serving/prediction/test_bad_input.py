@@ -123,6 +123,9 @@ class TestBatch:
             ({"columns": {"orders_total": []}}, "columns.orders_total"),
             ({"columns": {"orders_total": [1] * 1_001}}, "columns.orders_total"),
             ({"contact_ids": [ANYONE], "model": "churn"}, "model"),
+            ({"columns": {name: [GIVEN[name]] for name in GIVEN}, "\0": 1}, "\0"),
+            ({"columns": {name: [GIVEN[name]] for name in GIVEN} | {"shoe\0size": [1]}}, "shoe\0size"),
+            ({"columns": {name: [GIVEN[name]] for name in GIVEN} | {"orders_total\0": [1]}}, "orders_total\0"),
         ],
     )
     def test_a_wrong_body_is_told_by_its_field(self, api, headers, body, field):
