@@ -8,9 +8,10 @@ import uuid
 import numpy as np
 import pytest
 
-from serving.prediction.bundles import load_bundle
+from serving.prediction.bundles import load_bundle, percentile
 from training.bundle import export_checked, make_manifest, write_bundle
 from training.datasets import split_by_time
+from training.score import percentile as offline_percentile
 from training.synthetic import synthetic_dataset
 from training.train import train
 
@@ -59,3 +60,16 @@ def test_tiers_and_scores_follow_the_probability(learnt):
     assert (np.diff(made.score[order]) >= 0).all()
     assert made.score.min() >= 0
     assert made.score.max() <= 100
+
+
+def test_people_all_alike_have_one_score_alone_among_others_and_offline(learnt):
+    trained, bundle, rows = learnt
+    for position in range(0, 100, 10):
+        people = rows[:1_000].copy()
+        people[: 50 + 4 * position] = rows[position]
+        quantiles = np.quantile(trained.probability(people), np.linspace(0, 1, 101))
+        alike = np.repeat(rows[position : position + 1], 100, axis=0)
+        expected = percentile(trained.probability(alike), quantiles)
+        assert percentile(bundle.probability(alike), quantiles) == pytest.approx(expected, abs=0.5)
+        assert percentile(bundle.probability(alike[:1]), quantiles) == pytest.approx(expected[:1], abs=0.5)
+        assert offline_percentile(bundle.probability(alike), list(quantiles)) == pytest.approx(expected, abs=0.5)
