@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,8 +13,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from redis.exceptions import RedisError
 from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -122,6 +126,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(DataError, _data_error)
+    app.add_exception_handler(RedisError, _redis_error)
 
 
 class _ProblemResponse(JSONResponse):
@@ -173,6 +178,11 @@ async def _data_error(request: Request, _error: Exception) -> JSONResponse:
     return problem_response(
         request, status=422, type_=Unprocessable.type_uri(), title=Unprocessable.title, detail="it cannot be stored"
     )
+
+
+async def _redis_error(request: Request, error: Exception) -> JSONResponse:
+    log.warning("redis.failing", extra={"error": type(error).__name__})
+    return await _serving_error(request, Unavailable("Redis does not answer"))
 
 
 def body_too_large(request: Request) -> JSONResponse:

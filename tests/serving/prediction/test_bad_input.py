@@ -8,6 +8,9 @@ import uuid
 
 import pyarrow as pa
 import pytest
+from fastapi.testclient import TestClient
+
+from serving.app import create_app
 
 ORDERED_AT = 1_772_323_200_000_000
 NOW = dt.datetime(2026, 3, 11, tzinfo=dt.UTC)
@@ -107,6 +110,18 @@ class TestOneContact:
 
     def test_nobody_is_refused(self, api, route, served):
         refused(send(api, {}, f"{BASE}/{route}", {"contact_id": served[1]}), 401)
+
+
+@pytest.mark.parametrize("route", [f"{BASE}/lead-scoring/predict", BATCH, "/api/v1/ml/health"])
+def test_without_redis_every_route_says_that_it_cannot_answer_now(settings, served, token_headers, route):
+    told = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
+    for who in ({"X-API-Key": served[0].api_key}, token_headers(served[0].user_id, served[0].tenant_id)):
+        with TestClient(create_app(told), raise_server_exceptions=False) as api:
+            body = {"contact_ids": [served[1]]} if route == BATCH else {"contact_id": served[1]}
+            answer = api.get(route, headers=who) if "health" in route else send(api, who, route, body)
+        refused(answer, 503)
+        assert answer.json()["type"] == "urn:rapport:problem:unavailable"
+        assert answer.headers["retry-after"] == "1"
 
 
 class TestBatch:
