@@ -73,7 +73,7 @@ def _score_part(
 
     if bundle is None:
         probability = chosen.score_by_rule(frame)
-        score, version = 100 * probability, "rule"
+        score, version = np.round(100 * probability, 2), "rule"
         tiers = tiers_of(score, chosen.tiers)
         reasons: list[dict[str, Any]] = [
             {"abstained": True, "why": "no model has been promoted for this tenant", "drivers": []} for _ in tiers
@@ -83,7 +83,7 @@ def _score_part(
 
         matrix = encode(frame, bundle.inputs)
         probability = bundle.probability(matrix)
-        score = scores_of(chosen, bundle, probability)
+        score = np.round(scores_of(chosen, bundle, probability), 2)
         version = bundle.version
         tiers = tiers_of(score, bundle.manifest["tiers"])
         importance = bundle.card.get("importance", [])
@@ -101,7 +101,7 @@ def _score_part(
             "contact_id": frame["contact_id"],
             "model": pl.repeat(chosen.name, count, eager=True),
             "model_version": pl.repeat(version, count, eager=True),
-            "score": np.round(score, 2),
+            "score": score,
             "probability": np.clip(probability, 0.0, 1.0),
             "tier": pl.Series(tiers, dtype=pl.String),
             "reasons": pl.Series([json.dumps(reason) for reason in reasons], dtype=pl.String),

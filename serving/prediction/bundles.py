@@ -159,7 +159,8 @@ class Bundle:
         probability = self.probability(matrix)
         score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
         interval = None if self._interval is None else self._interval.around(probability)
-        return Predictions(probability, score.round(2), self.tiers_of(score), interval)
+        told = score.round(2)
+        return Predictions(probability, told, self.tiers_of(told), interval)
 
     def out_of_range(self, matrix: NDArray[np.float32]) -> list[Sequence[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""

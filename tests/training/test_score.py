@@ -146,6 +146,12 @@ class TestScoreContacts:
         better = rows["keen"]["probability"] > rows["idle"]["probability"]
         assert better is (model != "churn")
 
+    def test_the_tier_is_that_of_the_score_told(self, people, split_of, registry, settings, monkeypatch) -> None:
+        learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
+        monkeypatch.setattr("training.score.scores_of", lambda *asked: np.full(len(asked[2]), 79.997))
+        found = score_contacts(people, settings.bundles_dir, TENANT, "lead_scoring", NOW)
+        assert set(found.select("score", "tier").iter_rows()) == {(80.0, "hot")}
+
     def test_a_tenant_without_contacts_has_no_scores(
         self, warehouse: DuckDBWarehouse, settings: TrainingSettings
     ) -> None:
