@@ -119,10 +119,12 @@ class Dagster:
         _expect(found, "Runs")
         return [_run(each) for each in found["results"]]
 
-    async def terminate(self, run_id: str) -> None:
-        """Asks the run to stop. One that has ended by then stays as it ended."""
+    async def terminate(self, run_id: str) -> bool:
+        """Asks the run to stop, and tells whether it heard: one that has ended does not, nor one whose process is only
+        being started."""
         stopped = (await self._ask(_TERMINATE, id=run_id))["terminateRun"]
         _expect(stopped, "TerminateRunSuccess", "TerminateRunFailure")
+        return bool(stopped["__typename"] == "TerminateRunSuccess")
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -39,6 +39,7 @@ _STEPS = {"IN_PROGRESS": "running", "SUCCESS": "succeeded", "FAILURE": "failed",
 # Runs looked at for those that train: other jobs of the tenant lie between.
 _LOOKED_AT = 100
 _LOOK_SECONDS = 1.0
+_STOP_SECONDS, _ASK_AGAIN_SECONDS = 15.0, 0.2
 # Longer than Dagster is waited for.
 _STARTING_SECONDS = 120
 
@@ -76,12 +77,13 @@ class Learning:
         return _read(run)
 
     async def stop(self, caller: Caller, run_id: uuid.UUID | None) -> list[TrainingRunRead]:
-        """The trainings that were asked to stop; one that has ended is left alone. Raises: TrainingNotFound."""
+        """The trainings that were asked to stop; one that has ended is left alone. Raises: TrainingNotFound, and
+        TrainingUnavailable when one goes on all the same."""
         tenant = await self._slug(caller)
         runs = await self._going_on(tenant) if run_id is None else [await self._own(tenant, run_id)]
         stopping = [run for run in runs if run.status in ACTIVE]
         for run in stopping:
-            await self._dagster.terminate(run.run_id)
+            await self._end(run.run_id)
         return [_read(await self._own(tenant, uuid.UUID(run.run_id))) for run in stopping]
 
     async def status(self, caller: Caller, run_id: uuid.UUID | None) -> TrainingRunRead:
@@ -124,6 +126,17 @@ class Learning:
             cursor = page[-1].run_id
         items = [_read(run) for run in found[:limit]]
         return TrainingRunsRead(items=items, next=items[-1].run_id if len(found) > limit else None)
+
+    async def _end(self, run_id: str) -> None:
+        """Asks until it is heard: a run that has just been started does not hear yet. Raises: TrainingUnavailable."""
+        until = time.monotonic() + _STOP_SECONDS
+        while not await self._dagster.terminate(run_id):
+            run = await self._dagster.run(run_id)
+            if run is None or run.status not in ACTIVE or run.status == "CANCELING":
+                return
+            if time.monotonic() > until:
+                raise TrainingUnavailable("the training cannot be stopped yet")
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _going_on(self, tenant: str) -> list[Run]:
         return [run for run in await self._dagster.runs(tenant, limit=_LOOKED_AT, statuses=ACTIVE)

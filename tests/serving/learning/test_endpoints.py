@@ -177,6 +177,14 @@ class TestStop:
         again = api.post(f"{ROUTE}/stop", headers=headers, json={"run_id": run["run_id"]})
         assert (again.status_code, again.json()["items"]) == (200, [])
 
+    @pytest.mark.parametrize("_time", range(3))
+    def test_a_training_is_stopped_however_soon(self, api, headers, hold, _time):
+        hold("churn_dataset")
+        run = api.post(f"{ROUTE}/train-model", headers=headers, json={"model": "churn"}).json()
+        (stopped,) = api.post(f"{ROUTE}/stop", headers=headers).json()["items"]
+        assert stopped["status"] in ("stopping", "stopped")
+        assert wait_for(api, headers, run["run_id"], over)["status"] == "stopped"
+
     def test_an_unknown_run_is_not_found(self, api, headers):
         for answer in (
             api.post(f"{ROUTE}/stop", headers=headers, json={"run_id": str(uuid.uuid4())}),
