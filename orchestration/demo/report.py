@@ -17,8 +17,10 @@ STAGE_OF = {
     "publish__marts": "publication",
     "publish__analysts_snapshot": "analysts' files",
     "online__contact_features": "online features",
+    "segments__likely_buyers": "segment",
+    "segments__scored": "scored segments",
 }
-PREFIXES = {"training__": "training sets", "models__": "models", "scores__": "scores", "segments__": "segments"}
+PREFIXES = {"training__": "training sets", "models__": "models", "scores__": "scores"}
 
 
 @dataclass

@@ -106,7 +106,7 @@ class TestOneWriter:
 
 class TestTenants:
     def test_one_that_fails_keeps_no_other_from_learning(self, installation: Installation) -> None:
-        learnt = installation.home.path / "training" / "theirs" / "churn.json"
+        learnt = installation.home.path / "training" / "theirs" / "churn.parquet"
         assert not learnt.exists()
         with installation.admin() as connection:
             connection.execute(
@@ -156,6 +156,7 @@ class TestSegments:
 
 class TestBackfill:
     def test_a_day_that_agrees_changes_nothing(self, installation: Installation) -> None:
+        installation.done("run", "--select", "group:ingest")
         before = installation.raw()
         told = installation.metadata("backfill", "--from", "2026-01-02", "--to", "2026-01-03", "--table", "messages")
         assert [report["succeeded"] for report in told] == [True, True, True]
