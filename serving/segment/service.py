@@ -30,10 +30,6 @@ class SegmentInUse(Conflict):
     title = "A campaign is aimed at this segment"
 
 
-class SegmentNotScored(Conflict):
-    title = "This segment is not made from scores"
-
-
 def create_scored(
     session: Session,
     name: str,
@@ -90,13 +86,6 @@ def create(
         session.refresh(segment)
         return segment
     return refresh(session, segment.id, now)
-
-
-def refresh_scored(session: Session, segment_id: uuid.UUID, now: dt.datetime) -> Segment:
-    """The segment, chosen anew from the current scores. Raises: SegmentNotFound, SegmentNotScored."""
-    if get(session, segment_id).kind != "scored":
-        raise SegmentNotScored
-    return refresh(session, segment_id, now)
 
 
 def refresh_every_scored(session: Session, now: dt.datetime) -> list[Segment]:

@@ -85,7 +85,7 @@ class TestCreateScored:
         # The best three are 10, 8 and 7, of whom 10 has been hot for longer.
         assert names(database, best) == ["8", "7"]
         with door.tenant(scored) as session:
-            assert service.refresh_scored(session, new.id, NOW + dt.timedelta(days=1)).member_count == 2
+            assert service.refresh(session, new.id, NOW + dt.timedelta(days=1)).member_count == 2
 
     def test_a_tier_of_another_model_is_refused(self, door, scored):
         with (
@@ -111,7 +111,7 @@ class TestCreateScored:
             service.create_scored(session, "hot", "lead_scoring", min_score=90, now=NOW)
 
 
-class TestRefreshScored:
+class TestRefresh:
     def test_follows_the_scores_and_leaves_who_stays(self, door, scored, database):
         with door.tenant(scored) as session:
             segment = service.create_scored(session, "hot", "lead_scoring", min_score=80, now=NOW)
@@ -120,20 +120,17 @@ class TestRefreshScored:
             before = connection.execute("SELECT xmin::text FROM segment_members WHERE score = 100").fetchall()
         later = NOW + dt.timedelta(days=1)
         with door.tenant(scored) as session:
-            refreshed = service.refresh_scored(session, segment.id, later)
+            refreshed = service.refresh(session, segment.id, later)
         assert names(database, refreshed) == ["10", "1"]
         assert (refreshed.member_count, refreshed.refreshed_at) == (2, later)
         with psycopg.connect(database.admin) as connection:
             assert connection.execute("SELECT xmin::text FROM segment_members WHERE score = 100").fetchall() == before
 
-    def test_refuses_a_segment_of_another_kind_and_a_strangers(self, door, scored, database):
-        rule = service.RuleDefinition(kind="rule", all_tags=["all"])
+    def test_a_strangers_is_not_found(self, door, scored, database):
         with door.tenant(scored) as session:
-            segment = service.create(session, "all", rule, description=None, now=NOW)
-        with pytest.raises(service.SegmentNotScored), door.tenant(scored) as session:
-            service.refresh_scored(session, segment.id, NOW)
+            segment = service.create_scored(session, "hot", "lead_scoring", min_score=80, now=NOW)
         with pytest.raises(service.SegmentNotFound), door.tenant(database.add_tenant()) as session:
-            service.refresh_scored(session, segment.id, NOW)
+            service.refresh(session, segment.id, NOW)
 
 
 class TestRefreshEveryScored:
