@@ -146,11 +146,12 @@ def percentile(probability: Floats, quantiles: list[float]) -> Floats:
 
 
 def tiers_of(score: Floats, tiers: Mapping[str, float]) -> list[str]:
-    """The name of the highest tier whose bound the score reaches, one per row."""
+    """The name of the highest tier whose bound the score lies above, the lowest where it lies above none; one per
+    row."""
     ordered = sorted(tiers.items(), key=lambda item: item[1])
     bounds = np.array([bound for _, bound in ordered])
     names = [name for name, _ in ordered]
-    return [names[max(position - 1, 0)] for position in np.searchsorted(bounds, score, side="right")]
+    return [names[max(position - 1, 0)] for position in np.searchsorted(bounds, score, side="left")]
 
 
 def best_send_times(bundle: Bundle, frame: pl.DataFrame, now: datetime) -> list[dict[str, Any]]:

@@ -113,15 +113,21 @@ class Bundle:
     _quantiles: NDArray[np.float64]
     _tiers: tuple[tuple[str, float], ...]
     _interval: _IntervalTable | None
+    _card_digest: str | None
     _session: onnxruntime.InferenceSession
     # The same graph for many rows; None where only the session runs it.
     _trees: BoostedTrees | None
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
-        """Figures, importance and reference values. Raises: CardMissing."""
+        """Figures, importance and reference values. Raises: CardMissing; BundleBroken when it is not the one the
+        manifest names."""
         try:
-            card: dict[str, Any] = json.loads((self._folder / "card.json").read_bytes())
+            content = (self._folder / "card.json").read_bytes()
+            # Manifests of before name none.
+            if self._card_digest is not None and hashlib.sha256(content).hexdigest() != self._card_digest:
+                raise BundleBroken("its card is not the one it was published with")
+            card: dict[str, Any] = json.loads(content)
         except (OSError, ValueError) as error:
             raise CardMissing from error
         return card
@@ -176,11 +182,11 @@ class Bundle:
         return [told[row] for row in rows]
 
     def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
-        """The highest tier whose threshold each score reaches; the lowest tier when it reaches none."""
+        """The highest tier whose threshold each score lies above; the lowest tier when it lies above none."""
         names = [name for name, _ in reversed(self._tiers)]
         thresholds = np.array([threshold for _, threshold in reversed(self._tiers)])
-        reached = np.searchsorted(thresholds[1:], score, side="right")
-        return [names[above] for above in reached.tolist()]
+        passed = np.searchsorted(thresholds[1:], score, side="left")
+        return [names[above] for above in passed.tolist()]
 
 
 def percentile(probability: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -243,6 +249,7 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
             _quantiles=np.array(manifest["reference_quantiles"], float),
             _tiers=tuple(tiers),
             _interval=_interval_table(manifest.get("interval")),
+            _card_digest=manifest.get("card_digest"),
             _session=session,
             _trees=boosted_trees(graph),
         )

@@ -148,9 +148,9 @@ class TestScoreContacts:
 
     def test_the_tier_is_that_of_the_score_told(self, people, split_of, registry, settings, monkeypatch) -> None:
         learn_from(split_of("lead_scoring"), registry, settings, now=NOW, seed=1)
-        monkeypatch.setattr("training.score.scores_of", lambda *asked: np.full(len(asked[2]), 79.997))
+        monkeypatch.setattr("training.score.scores_of", lambda *asked: np.full(len(asked[2]), 80.003))
         found = score_contacts(people, settings.bundles_dir, TENANT, "lead_scoring", NOW)
-        assert set(found.select("score", "tier").iter_rows()) == {(80.0, "hot")}
+        assert set(found.select("score", "tier").iter_rows()) == {(80.0, "warm")}
 
     def test_a_tenant_without_contacts_has_no_scores(
         self, warehouse: DuckDBWarehouse, settings: TrainingSettings
@@ -188,6 +188,7 @@ class TestPercentile:
 
 
 class TestTiersOf:
-    def test_a_bound_belongs_to_the_tier_above(self) -> None:
+    def test_a_bound_belongs_to_the_tier_below(self) -> None:
         tiers = {"hot": 80.0, "warm": 50.0, "cold": 0.0}
-        assert tiers_of(np.array([0.0, 49.9, 50.0, 80.0, 100.0]), tiers) == ["cold", "cold", "warm", "hot", "hot"]
+        scores = np.array([0.0, 50.0, 50.01, 80.0, 80.01, 100.0])
+        assert tiers_of(scores, tiers) == ["cold", "cold", "warm", "warm", "hot", "hot"]

@@ -43,17 +43,17 @@ class TestContractWithTraining:
 
     def test_the_tier_is_that_of_the_score_told(self, tmp_path, written):
         manifest, graph, _ = written
-        # Every score is 79.997, which is told as 80.
-        manifest = manifest | {"calibration": {"x": [0, 1], "y": [0.79997, 0.79997]},
+        # Every score is 80.003, which is told as 80.
+        manifest = manifest | {"calibration": {"x": [0, 1], "y": [0.80003, 0.80003]},
                                "reference_quantiles": list(np.linspace(0, 1, 101))}  # fmt: skip
         bare = {name: value for name, value in manifest.items() if name != "digest"}
         made = training_bundle.write_bundle(tmp_path, graph, bare, card={})
         loaded = load_bundle(made.path, tenant_id=uuid.UUID(int=1), model="lead_scoring", digest=made.digest)
         judged = loaded.judge(np.zeros((1, len(loaded.inputs)), np.float32))
-        assert (judged.score[0], judged.tier) == (80, ["hot"])
+        assert (judged.score[0], judged.tier) == (80, ["warm"])
 
     def test_a_tier_is_the_same_at_its_bounds(self, written):
         manifest, _, folder = written
         loaded = load_bundle(folder, tenant_id=uuid.UUID(int=1), model="lead_scoring", digest=folder.name)
-        scores = np.array([0, 49.999, 50, 79.999, 80, 100])
+        scores = np.array([0, 50, 50.01, 80, 80.01, 100])
         assert loaded.tiers_of(scores) == training_score.tiers_of(scores, manifest["tiers"])
