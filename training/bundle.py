@@ -5,7 +5,8 @@
 
 `history` lists the champions so far, oldest first and the present one last: {"digest", "version", "since"}.
 
-`card.json` (figures, importance, provenance) is for people and for explanations; it is not part of the digest.
+`card.json` (figures, importance, provenance) is for people and for explanations; the manifest holds its SHA-256, and so
+the digest covers it.
 """
 
 from __future__ import annotations
@@ -179,8 +180,10 @@ def bundle_digest(graph: bytes, manifest: Mapping[str, Any]) -> str:
 
 def write_bundle(bundles_dir: Path, graph: bytes, manifest: Mapping[str, Any], card: Mapping[str, Any]) -> Bundle:
     """The bundle, complete on disk under its digest. Written beside and renamed, so no reader sees half of it."""
-    digest = bundle_digest(graph, manifest)
-    complete = dict(manifest) | {"digest": digest}
+    described = json.dumps(card, indent=1, default=str).encode()
+    named = dict(manifest) | {"card_digest": hashlib.sha256(described).hexdigest()}
+    digest = bundle_digest(graph, named)
+    complete = named | {"digest": digest}
     folder = bundles_dir / manifest["tenant_id"] / manifest["model"]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / digest
@@ -188,7 +191,7 @@ def write_bundle(bundles_dir: Path, graph: bytes, manifest: Mapping[str, Any], c
     try:
         (beside / "model.onnx").write_bytes(graph)
         (beside / "manifest.json").write_text(json.dumps(complete, indent=1, allow_nan=False))
-        (beside / "card.json").write_text(json.dumps(card, indent=1, default=str))
+        (beside / "card.json").write_bytes(described)
         beside.chmod(0o755)
         if not target.exists():
             os.replace(beside, target)
@@ -203,8 +206,19 @@ def read_bundle(path: Path) -> Bundle:
     found = bundle_digest((path / "model.onnx").read_bytes(), manifest)
     if found != path.name or found != manifest["digest"]:
         raise BundleCorrupt(str(path), path.name, found)
-    card_path = path / "card.json"
-    return Bundle(path, manifest, json.loads(card_path.read_text()) if card_path.exists() else {})
+    return Bundle(path, manifest, _read_card(path, manifest.get("card_digest")))
+
+
+def _read_card(path: Path, digest: str | None) -> dict[str, Any]:
+    """Bundles of before have no `digest` of their card, and the oldest no card."""
+    if digest is None and not (path / "card.json").exists():
+        return {}
+    content = (path / "card.json").read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if digest is not None and found != digest:
+        raise BundleCorrupt(str(path / "card.json"), digest, found)
+    card: dict[str, Any] = json.loads(content)
+    return card
 
 
 def champion_bundle(bundles_dir: Path, tenant_id: str, model: str) -> Bundle | None:

@@ -11,6 +11,7 @@ import pytest
 from tests.training.conftest import START
 from training.bundle import (
     Champion,
+    bundle_digest,
     bundle_of_version,
     champion_bundle,
     champions,
@@ -99,6 +100,7 @@ class TestWriteBundle:
             "base_rate",
             "trained_at",
             "interval",
+            "card_digest",
         }
         assert len(manifest["reference_quantiles"]) == 101
         assert manifest["reference_quantiles"] == sorted(manifest["reference_quantiles"])
@@ -143,6 +145,20 @@ class TestWriteBundle:
         (bundle.path / "manifest.json").write_text(json.dumps(changed))
         with pytest.raises(BundleCorrupt):
             read_bundle(bundle.path)
+
+    def test_a_changed_card_is_found_out(self, bundle) -> None:
+        (bundle.path / "card.json").write_text(json.dumps({"figures": {"auc": 0.99}}))
+        with pytest.raises(BundleCorrupt, match="card"):
+            read_bundle(bundle.path)
+
+    def test_one_of_before_cards_were_named_is_read(self, bundle, tmp_path: Path) -> None:
+        manifest = {name: value for name, value in bundle.manifest.items() if name != "card_digest"}
+        graph = (bundle.path / "model.onnx").read_bytes()
+        older = tmp_path / bundle_digest(graph, manifest)
+        older.mkdir()
+        (older / "model.onnx").write_bytes(graph)
+        (older / "manifest.json").write_text(json.dumps(manifest | {"digest": older.name}))
+        assert read_bundle(older).card == {}
 
     def test_the_pointer_names_the_champion(self, bundle, tmp_path: Path) -> None:
         tenant = bundle.manifest["tenant_id"]

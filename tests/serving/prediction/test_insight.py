@@ -53,6 +53,12 @@ class TestExplanation:
         assert (refused.status_code, refused.json()["type"]) == (409, "urn:rapport:problem:card-missing")
         assert predict(api, headers, contact_id).status_code == 200
 
+    def test_a_changed_card_explains_nothing(self, api, headers, owner, contact_id, champions):
+        folder = champions.promote(owner.tenant_id, "lead_scoring", card_digest="0" * 64)
+        assert (folder / "card.json").exists()
+        refused = predict(api, headers, contact_id, explain=True)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:rapport:problem:bundle-broken")
+
 
 class TestFreshness:
     def test_a_missed_refresh_is_flagged_with_the_age(self, api, headers, owner, contact_id, champions, clock):
