@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from training import promote, registry
+from training import registry
 from training.bundle import (
     champion_bundle,
     export_checked,
@@ -20,7 +20,7 @@ from training.datasets import Dataset, Split, split_by_time
 from training.evaluate import Costs, Evaluation, evaluate
 from training.leftovers import none_left
 from training.plots import draw
-from training.promote import Verdict, judge
+from training.promote import Verdict, judge, make_champion
 from training.registry import RegisteredVersion, Registry
 from training.settings import TrainingSettings
 from training.train import train
@@ -112,7 +112,7 @@ def learn_from(
         registry.log_bundle(tracked, registered, bundle.path, bundle.digest, in_words(card))
         registry.set_alias(tracked, model, "challenger", registered.version)
         if verdict.promote:
-            promote.promote(tracked, settings.bundles_dir, tenant_id, model, registered.version, now=now)
+            make_champion(tracked, settings.bundles_dir, bundle, now=now)
     laps.end("publish")
     speaking = registered.version if verdict.promote else (champion.version if champion else None)
     return Turn(evaluation, pictures, registered, verdict, bundle.digest, speaking, laps.seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from training import registry as mlflow_registry
 from training.bundle import champions
+from training.publishing import publishing
 from training.registry import BUNDLE_DIGEST, Registry
 
 logger = logging.getLogger(__name__)
@@ -21,10 +21,7 @@ logger = logging.getLogger(__name__)
 def none_left(registry: Registry, bundles_dir: Path, tenant_id: str, model: str) -> Iterator[None]:
     """Publishes a model's version whole or not at all: what is within is undone when it is interrupted, and what a
     killed process could not undo before. Waits for another process that publishes the same tenant's model."""
-    folder = bundles_dir / tenant_id / model
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".publishing.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with publishing(bundles_dir, tenant_id, model):
         clear(registry, bundles_dir, tenant_id, model)
         try:
             yield

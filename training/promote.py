@@ -17,6 +17,7 @@ from training.datasets import Dataset
 from training.errors import NoEarlierChampion
 from training.evaluate import Evaluation
 from training.metrics import Interval, calibration_noise
+from training.publishing import publishing
 from training.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -78,26 +79,34 @@ def _never_seen(champion: Bundle, test: Dataset, labels: npt.NDArray[np.int8]) -
 def promote(
     registry: Registry, bundles_dir: Path, tenant_id: str, model: str, version: str, *, now: datetime
 ) -> Bundle:
-    """Makes a registered version the champion, in the registry and for serving. Safe to repeat. Raises UnknownVersion,
-    BundleCorrupt."""
-    bundle = bundle_of_version(bundles_dir, tenant_id, model, version)
-    history = champions(bundles_dir, tenant_id, model)
-    if not history or history[-1].digest != bundle.digest:
-        point_champion(bundles_dir, bundle, history, now)
-    mlflow_registry.set_alias(registry, model, "champion", version)
-    logger.info("training.promoted", extra={"tenant_id": tenant_id, "model": model, "version": version})
+    """Makes a registered version the champion, in the registry and for serving. Safe to repeat; waits for a training
+    that publishes. Raises UnknownVersion, BundleCorrupt."""
+    with publishing(bundles_dir, tenant_id, model):
+        bundle = bundle_of_version(bundles_dir, tenant_id, model, version)
+        make_champion(registry, bundles_dir, bundle, now=now)
     return bundle
 
 
-def roll_back(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, *, now: datetime) -> Bundle:
-    """Makes the champion before the present one speak again; once more goes back one further. Raises NoEarlierChampion,
-    BundleCorrupt."""
+def make_champion(registry: Registry, bundles_dir: Path, bundle: Bundle, *, now: datetime) -> None:
+    """`promote` for whoever is publishing already."""
+    tenant_id, model = str(bundle.manifest["tenant_id"]), str(bundle.manifest["model"])
     history = champions(bundles_dir, tenant_id, model)
-    if len(history) < 2:
-        raise NoEarlierChampion(model, history[-1].version if history else None)
-    earlier = history[-2]
-    bundle = read_bundle(bundles_dir / tenant_id / model / earlier.digest)
-    point_champion(bundles_dir, bundle, history[:-2], now)
-    mlflow_registry.set_alias(registry, model, "champion", earlier.version)
+    if not history or history[-1].digest != bundle.digest:
+        point_champion(bundles_dir, bundle, history, now)
+    mlflow_registry.set_alias(registry, model, "champion", bundle.version)
+    logger.info("training.promoted", extra={"tenant_id": tenant_id, "model": model, "version": bundle.version})
+
+
+def roll_back(registry: Registry, bundles_dir: Path, tenant_id: str, model: str, *, now: datetime) -> Bundle:
+    """Makes the champion before the present one speak again; once more goes back one further. Waits for a training that
+    publishes. Raises NoEarlierChampion, BundleCorrupt."""
+    with publishing(bundles_dir, tenant_id, model):
+        history = champions(bundles_dir, tenant_id, model)
+        if len(history) < 2:
+            raise NoEarlierChampion(model, history[-1].version if history else None)
+        earlier = history[-2]
+        bundle = read_bundle(bundles_dir / tenant_id / model / earlier.digest)
+        point_champion(bundles_dir, bundle, history[:-2], now)
+        mlflow_registry.set_alias(registry, model, "champion", earlier.version)
     logger.info("training.rolled_back", extra={"tenant_id": tenant_id, "model": model, "version": earlier.version})
     return bundle

@@ -137,16 +137,21 @@ class TestChurnSpine:
             }.items()
         )
 
-    def test_every_weekday_is_learnt_from(self, warehouse: DuckDBWarehouse) -> None:
+    @pytest.mark.parametrize(("day_before_fourteen_weeks", "weekdays_seen"), [(1, 1), (0, 7)])
+    def test_every_weekday_is_learnt_from_once_there_are_fourteen_weeks(
+        self, warehouse: DuckDBWarehouse, day_before_fourteen_weeks: int, weekdays_seen: int
+    ) -> None:
         days = [date(2026, 1, 1) + timedelta(days=day) for day in range(100)]
         signs = [{"tenant_id": TENANT, "contact_id": f"c{n}", "activity_date": day} for n in range(40) for day in days]
         with warehouse.connect(read_only=False) as connection:
             connection.register("given", pl.DataFrame(signs).to_arrow())
             connection.execute("insert into marts.fct_contact_days by name select * from given")
-        found = churn.build_spine(warehouse, TENANT, datetime(2026, 4, 11, tzinfo=UTC), 10_000).frame
+        # The last date of which a day's signs are in is ninety-seven days after the first sign.
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=97 - day_before_fourteen_weeks)
+        found = churn.build_spine(warehouse, TENANT, now, 10_000).frame
         weekdays = found.select("contact_id", pl.col("event_timestamp").dt.weekday()).unique()
         assert weekdays["contact_id"].n_unique() == weekdays.height == 40
-        assert weekdays["event_timestamp"].n_unique() == 7
+        assert weekdays["event_timestamp"].n_unique() == weekdays_seen
 
     def test_a_tenant_may_set_longer_windows(self, warehouse: DuckDBWarehouse) -> None:
         for contact, days in (("stays", (0, 130)), ("late", (5, 175)), ("gone", (39, 41))):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.training.killed_trainings import POINTS
 from training import cycle
-from training.bundle import bundle_of_version, champion_bundle
+from training.bundle import bundle_of_version, champion_bundle, champions
 from training.datasets import split_by_time
 from training.leftovers import none_left
 from training.metrics import Interval
-from training.promote import Verdict, roll_back
+from training.promote import Verdict, promote, roll_back
 from training.registry import Registry, version_of_alias, versions
 from training.synthetic import TENANT_ID, synthetic_dataset
 
@@ -89,3 +91,38 @@ class TestNoneLeft:
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == second.digest != first.digest
         roll_back(anew, settings.bundles_dir, TENANT_ID, "engagement", now=NOW)
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == first.digest
+
+    def test_a_bundle_that_once_spoke_stays_though_a_half_version_has_its_number(
+        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cycle, "judge", lambda *_, **__: Verdict(True, "rule", Interval(0.1, 0.05, 0.15), "passed"))
+        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+        first = cycle.learn_from(split, registry, settings, seed=1, now=NOW)
+        cycle.learn_from(split, registry, settings, seed=1, now=NOW)
+
+        def stopped(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(cycle, "write_bundle", stopped)
+        anew = Registry(registry.tracking_uri, f"{registry.tenant_slug}-anew")
+        with pytest.raises(KeyboardInterrupt):
+            cycle.learn_from(split, anew, settings, seed=1, now=NOW)
+        assert anew.client().search_model_versions(f"name = '{anew.model_name('engagement')}'") == []
+        roll_back(registry, settings.bundles_dir, TENANT_ID, "engagement", now=NOW)
+        assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == first.digest
+
+    @pytest.mark.parametrize("how", ["promote", "roll_back"])
+    def test_nobody_else_says_who_speaks_meanwhile(self, registry: Registry, settings, how: str) -> None:
+        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+        for _ in range(2):
+            cycle.learn_from(split, registry, settings, seed=1, now=NOW)
+        where = (registry, settings.bundles_dir, TENANT_ID, "engagement")
+        promote(*where, "2", now=NOW)
+        asked = partial(promote, *where, "1") if how == "promote" else partial(roll_back, *where)
+        with ThreadPoolExecutor(1) as pool:
+            with none_left(*where):
+                waits = pool.submit(asked, now=NOW)
+                with pytest.raises(TimeoutError):
+                    waits.result(timeout=0.5)
+                assert champions(settings.bundles_dir, TENANT_ID, "engagement")[-1].version == "2"
+            assert waits.result(timeout=30).version == "1"
