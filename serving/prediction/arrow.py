@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from feature_store.attribute_columns import AttributeColumns
 from feature_store.on_demand import MISSING_MOMENT
 from feature_store.online import OnlineFeatures
 from serving.errors import Unprocessable
-from serving.prediction.bundles import Bundle, Predictions
+from serving.prediction.bundles import Bundle, Coded, Predictions
 from serving.prediction.given import CONTACT, Faults, Fields, check_attribute, features_of, names_differ
 from serving.prediction.schemas import ARROW_BATCH, MAX_NUMBER, Asked
 
@@ -32,6 +32,7 @@ MAX_TEXT_BYTES = 16_000_000
 MAX_MEMBERS = 1_000_000
 # The first and the last second that a moment in JSON can name: those of the years 1 and 9999.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
+_NO_MOMENT = "is not a moment of the years 1 to 9999"
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 # Kinds of message headers, from Arrow's Message.fbs.
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
@@ -46,7 +47,9 @@ def read_batch(body: bytes) -> pa.RecordBatch:
         with pa.ipc.open_stream(body) as reader:
             table = reader.read_all()
         names = table.column_names
-        if odd := [position for position, kind in enumerate(table.schema.types) if not _is_plain(kind)]:
+        # The same for all types of one id.
+        plain = {kind.id for kind in {kind.id: kind for kind in table.schema.types}.values() if _is_plain(kind)}
+        if odd := [position for position, kind in enumerate(table.schema.types) if kind.id not in plain]:
             table.validate()
             for position in odd:
                 for part in table.column(position).chunks:
@@ -110,39 +113,46 @@ def features_in(fields: Fields, rows: pa.RecordBatch, timezone: str) -> OnlineFe
     if columns.keys() != set(fields.names):
         names_differ(set(fields.names), columns, None, faults)
     faults.check()
-    numbers = np.empty((len(fields.numbers), rows.num_rows))
-    for position, name in enumerate(fields.numbers):
-        numbers[position] = _numbers(name, columns[name], faults)
+    numbers = _matrix(fields.numbers, rows, columns, faults)
     fit = np.abs(numbers) <= MAX_NUMBER
-    for position, row in [] if fit.all() else np.argwhere(~fit).tolist():
+    for row, position in [] if fit.all() else np.argwhere(~fit).tolist():
         if columns[fields.numbers[position]][row].is_valid:
             faults.add(fields.numbers[position], row, "is not a number between -1e12 and 1e12", "finite_number")
     moments = np.empty((len(fields.moments), rows.num_rows), np.int64)
     for position, name in enumerate(fields.moments):
         moments[position] = _moments(name, columns[name], faults)
+    beyond = ((moments < _FIRST * 1_000_000) | (moments > _LAST * 1_000_000)) & (moments != MISSING_MOMENT)
+    for position, row in np.argwhere(beyond).tolist() if beyond.any() else []:
+        faults.add(fields.moments[position], row, _NO_MOMENT, "datetime_parsing")
     attributes = {
         name: attribute_of(CONTACT + name, kind, columns[CONTACT + name], faults)
         for name, kind in fields.attributes.items()
     }
     faults.check()
     people = AttributeColumns(rows.num_rows, attributes)
-    return features_of(fields, numbers.astype(np.float32).T, moments.T, people, timezone)
+    return features_of(fields, numbers.astype(np.float32, copy=False), moments.T, people, timezone)
 
 
-def answer_given(bundle: Bundle, made: Predictions, outside: Sequence[Sequence[str]]) -> bytes:
+def answer_given(bundle: Bundle, made: Predictions, outside: Coded[Sequence[str]]) -> bytes:
     """One row for each given, in their order."""
     import pyarrow as pa
 
-    nobodys = pa.nulls(len(outside), pa.float64())
+    nobodys = pa.nulls(len(made.score), pa.float64())
     columns = {
         "score": pa.array(made.score),
         "probability": pa.array(made.probability),
         "interval_low": nobodys if made.interval is None else pa.array(made.interval.low),
         "interval_high": nobodys if made.interval is None else pa.array(made.interval.high),
-        "tier": pa.array(made.tier, pa.string()),
-        "out_of_range": pa.array(outside, pa.list_(pa.string())),
+        "tier": _decoded(made.tier, pa.string()),
+        "out_of_range": _decoded(outside, pa.list_(pa.string())),
     }
     return _stream(pa.table(columns), bundle)
+
+
+def _decoded(coded: Coded[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(coded.values, kind).take(pa.array(coded.which))
 
 
 def answer_contacts(batch: Batch, contact_ids: list[uuid.UUID]) -> bytes:
@@ -178,6 +188,25 @@ def _stream(table: pa.Table, bundle: Bundle) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _matrix(
+    names: Sequence[str], rows: pa.RecordBatch, columns: Mapping[str, pa.Array], faults: Faults
+) -> NDArray[np.floating[Any]]:
+    """(rows, names), by column; NaN where nothing is known."""
+    import pyarrow as pa
+
+    try:
+        together: NDArray[np.floating[Any]] = rows.select(list(names)).to_tensor(null_to_nan=True, row_major=False).to_numpy()
+        if together.dtype in (np.float32, np.float64):
+            return together
+    # Not all of them are numbers.
+    except (TypeError, pa.ArrowException):
+        pass
+    numbers = np.empty((len(names), rows.num_rows))
+    for position, name in enumerate(names):
+        numbers[position] = _numbers(name, columns[name], faults)
+    return numbers.T
+
+
 def _numbers(name: str, column: pa.Array, faults: Faults) -> NDArray[Any] | float:
     """NaN where nothing is known; for a column that holds no numbers any number."""
     import pyarrow as pa
@@ -200,11 +229,19 @@ def _moments(name: str, column: pa.Array, faults: Faults) -> NDArray[np.int64] |
     if not pa.types.is_timestamp(column.type) or not _has_zone(column.type):
         faults.add(name, None, f"is {column.type}, not a timestamp with a zone", "datetime_type")
         return 0
-    told, unit = _filled(column.view(pa.int64()), 0), _PER_SECOND[column.type.unit]
-    for row in ((told < _FIRST * unit) | (told > _LAST * unit)).nonzero()[0].tolist():
-        faults.add(name, row, "is not a moment of the years 1 to 9999", "datetime_parsing")
-    micros = column if column.type.unit == "us" else column.cast(pa.timestamp("us", "UTC"), safe=False)
-    return _filled(micros.view(pa.int64()), int(MISSING_MOMENT))
+    told, per_second = _filled(column.view(pa.int64()), int(MISSING_MOMENT)), _PER_SECOND[column.type.unit]
+    unknown = told == MISSING_MOMENT
+    for row in unknown.nonzero()[0].tolist() if np.count_nonzero(unknown) > column.null_count else ():
+        if column[row].is_valid:
+            faults.add(name, row, _NO_MOMENT, "datetime_parsing")
+    if per_second == 1_000_000:
+        return told
+    if per_second > 1_000_000:
+        micros = told // (per_second // 1_000_000)
+    else:
+        # Far beyond the moments there are, microseconds would wrap round.
+        micros = told.clip(_FIRST * per_second - 1, _LAST * per_second + 1) * (1_000_000 // per_second)
+    return np.where(unknown, MISSING_MOMENT, micros)
 
 
 def _has_zone(kind: pa.TimestampType) -> bool:

@@ -9,7 +9,6 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import orjson
 
 from feature_store.online import OnlineFeatures
@@ -17,7 +16,9 @@ from serving.prediction import arrow, json_rows
 from serving.prediction.given import Fields, columns_of, from_columns
 from serving.prediction.json_columns import Column, features_in, plain
 from serving.prediction.predictor import Given, Predictor, Question
-from serving.prediction.schemas import Asked, PredictBatchRequest
+from serving.prediction.schemas import BATCH, Asked, PredictBatchRequest
+
+_ROWS = [b"%d" % row for row in range(BATCH)]
 
 
 async def answer_json(
@@ -76,7 +77,7 @@ def _features(fields: Fields, columns: Mapping[str, Column], timezone: str) -> O
 
 def _rows_of(given: Given) -> bytes:
     """A GivenPredictionRead for each row."""
-    made, bundle, count = given.made, given.bundle, len(given.outside)
+    made, bundle, outside = given.made, given.bundle, given.outside
     if made.interval is None:
         interval: list[bytes | list[bytes]] = [b"null"]
     else:
@@ -86,22 +87,25 @@ def _rows_of(given: Given) -> bytes:
             made.interval.level,
         )
         interval = [b'{"low":', low, b',"high":', high, b',"level":%b}' % orjson.dumps(level)]
+    # There are few ways for a row to end.
+    ends = [
+        b',"tier":%b,"out_of_range":%b}' % (orjson.dumps(tier), orjson.dumps(names))
+        for tier in made.tier.values
+        for names in outside.values
+    ]
+    end_of = made.tier.which * len(outside.values) + outside.which
     same = orjson.dumps({"model": bundle.model, "model_version": bundle.version})[1:-1]
     return json_rows.array_of(
-        count,
+        len(made.score),
         b'{"row":',
-        json_rows.numbers(np.arange(count)),
+        _ROWS[: len(made.score)],
         b',%b,"score":' % same,
         json_rows.numbers(made.score),
         b',"probability":',
         json_rows.numbers(made.probability),
         b',"interval":',
         *interval,
-        b',"tier":',
-        json_rows.texts(made.tier),
-        b',"out_of_range":',
-        [orjson.dumps(outside) if outside else b"[]" for outside in given.outside],
-        b"}",
+        [ends[each] for each in end_of.tolist()],
     )
 
 

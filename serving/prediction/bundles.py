@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from serving.prediction.trees import BoostedTrees, boosted_trees
 
 if TYPE_CHECKING:
     import onnxruntime
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 # Of every input: how a row is laid out for the graph.
@@ -60,6 +62,18 @@ class Intervals:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded(Generic[T]):
+    """One value a row, where there are few different ones: the values, and which of them each row has, (n,)."""
+
+    values: Sequence[T]
+    which: NDArray[np.intp]
+
+    def rows(self) -> list[T]:
+        """The value of each row."""
+        return [self.values[each] for each in self.which.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """One value a row. `probability` is calibrated, in [0, 1]; `score`, 0-100, is a lead's percentile among the people
     the model was calibrated on, and the probability in per cent of other models; `tier` is the band of the score.
@@ -67,13 +81,13 @@ class Predictions:
 
     probability: NDArray[np.float64]
     score: NDArray[np.float64]
-    tier: list[str]
+    tier: Coded[str]
     interval: Intervals | None = None
 
     def intervals(self) -> list[dict[str, float] | None]:
         """For each row what `schemas.Interval` describes, or None."""
         if self.interval is None:
-            return [None] * len(self.tier)
+            return [None] * len(self.score)
         level = self.interval.level
         ends = zip(self.interval.low.tolist(), self.interval.high.tolist(), strict=True)
         return [{"low": low, "high": high, "level": level} for low, high in ends]
@@ -88,10 +102,11 @@ class _IntervalTable:
     high: NDArray[np.float64]
     level: float
 
-    def around(self, probability: NDArray[np.float64]) -> Intervals:
-        low = np.interp(probability, self.at, self.low)
-        high = np.interp(probability, self.at, self.high)
-        return Intervals(low.clip(0, 1), high.clip(0, 1), self.level)
+    def around(self, probability: NDArray[np.float64], place: NDArray[np.intp]) -> Intervals:
+        """Of ascending probabilities, each put in its place."""
+        low = np.interp(probability, self.at, self.low).clip(0, 1)
+        high = np.interp(probability, self.at, self.high).clip(0, 1)
+        return Intervals(low[place], high[place], self.level)
 
 
 # Compared by identity: two loads of one digest are still two sessions.
@@ -111,6 +126,7 @@ class Bundle:
     _ranges: NDArray[np.float32]
     _calibration: tuple[NDArray[np.float64], NDArray[np.float64]]
     _quantiles: NDArray[np.float64]
+    # From the lowest up.
     _tiers: tuple[tuple[str, float], ...]
     _interval: _IntervalTable | None
     _card_digest: str | None
@@ -151,42 +167,53 @@ class Bundle:
 
     def probability(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated, (n,). Raises: BundleBroken when the graph gives no number."""
+        return self._calibrated(self._raw(matrix))
+
+    def _raw(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As the graph gives it, (n,). Raises: BundleBroken."""
         if self._trees is not None and len(matrix) >= _MANY_ROWS:
             raw = self._trees.probability(matrix)
         else:
             raw = self._session.run(["probabilities"], {"X": matrix})[0][:, 1].astype(np.float64)
         if not np.isfinite(raw).all():
             raise BundleBroken("it gave no number for some input")
+        return raw
+
+    def _calibrated(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         calibrated: NDArray[np.float64] = np.clip(np.interp(raw, *self._calibration), 0.0, 1.0)
         return calibrated
 
     def judge(self, matrix: NDArray[np.float32]) -> Predictions:
         """One prediction a row. Raises: BundleBroken."""
-        probability = self.probability(matrix)
+        raw = self._raw(matrix)
+        # In order, every table is looked up next to where it was looked up before.
+        order = raw.argsort()
+        place = order.argsort()
+        probability = self._calibrated(raw[order])
         score = percentile(probability, self._quantiles) if self.model in RANKED else 100 * probability
-        interval = None if self._interval is None else self._interval.around(probability)
-        told = score.round(2)
-        return Predictions(probability, told, self.tiers_of(told), interval)
+        interval = None if self._interval is None else self._interval.around(probability, place)
+        told = score.round(2)[place]
+        return Predictions(probability[place], told, self.tiers_of(told), interval)
 
-    def out_of_range(self, matrix: NDArray[np.float32]) -> list[Sequence[str]]:
+    def out_of_range(self, matrix: NDArray[np.float32]) -> Coded[Sequence[str]]:
         """For each row the inputs whose values lie outside what training saw; empty when the bundle tells no ranges."""
-        outside = (matrix < self._ranges[0]) | (matrix > self._ranges[1])
-        left = outside.any(axis=0).nonzero()[0]
+        columns, (least, greatest) = matrix.T, self._ranges
+        outside = (columns < least[:, None]) | (columns > greatest[:, None])
+        left = outside.any(axis=1).nonzero()[0]
+        which = np.zeros(len(matrix), np.intp)
         if not left.size:
-            return [()] * len(matrix)
+            return Coded([()], which)
+        # Few inputs are left by any row, and many rows leave the same ones.
+        outside = outside[left]
+        for eight in np.packbits(outside, axis=0):
+            first, which = np.unique(which * 256 + eight, return_index=True, return_inverse=True)[1:]
         names = [self.inputs[column].name for column in left]
-        # Few inputs are left by any row, and many rows leave the same ones: a bit for each, and what they tell once.
-        bits = np.packbits(outside.take(left, 1), axis=1)
-        rows = bits.view(f"V{bits.shape[1]}").ravel().tolist()
-        told = {row: tuple(compress(names, np.unpackbits(np.frombuffer(row, np.uint8)))) for row in set(rows)}
-        return [told[row] for row in rows]
+        return Coded([tuple(compress(names, told)) for told in outside[:, first].T.tolist()], which)
 
-    def tiers_of(self, score: NDArray[np.float64]) -> list[str]:
+    def tiers_of(self, score: NDArray[np.float64]) -> Coded[str]:
         """The highest tier whose threshold each score lies above; the lowest tier when it lies above none."""
-        names = [name for name, _ in reversed(self._tiers)]
-        thresholds = np.array([threshold for _, threshold in reversed(self._tiers)])
-        passed = np.searchsorted(thresholds[1:], score, side="left")
-        return [names[above] for above in passed.tolist()]
+        thresholds = np.array([threshold for _, threshold in self._tiers[1:]])
+        return Coded([name for name, _ in self._tiers], thresholds.searchsorted(score, side="left"))
 
 
 def percentile(probability: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,7 +260,7 @@ def load_bundle(folder: Path, *, tenant_id: uuid.UUID, model: str, digest: str) 
         if (asked.type, manifest.get("dtype", DTYPE)) != ("tensor(float)", DTYPE):
             raise BundleBroken(f"its inputs are not {DTYPE}")
         calibration = manifest["calibration"]
-        tiers = sorted(manifest["tiers"].items(), key=lambda item: -item[1])
+        tiers = sorted(manifest["tiers"].items(), key=lambda item: item[1])
         return Bundle(
             model=model,
             version=str(manifest["version"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -68,8 +69,7 @@ def features_in(fields: Fields, columns: Mapping[str, Column], timezone: str) ->
             numbers[position] = _numbers(columns[name])
         moments = _moments([columns[name] for name in fields.moments]).reshape(len(fields.moments), count)
         attributes = {
-            name: arrow.attribute_of(CONTACT + name, kind, _attribute(kind, columns[CONTACT + name]), faults)
-            for name, kind in fields.attributes.items()
+            name: _attribute(name, kind, columns[CONTACT + name], faults) for name, kind in fields.attributes.items()
         }
     # Half a character, as JSON can name one, is a UnicodeEncodeError.
     except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
@@ -103,23 +103,56 @@ def _numbers(values: Column) -> NDArray[np.float64]:
     return numbers
 
 
-def _attribute(kind: str, values: Column) -> pa.Array:
-    """Raises: TypeError, OverflowError, UnicodeEncodeError, pa.ArrowException."""
+def _attribute(name: str, kind: str, values: Column, faults: Faults) -> tuple[Sequence[Any], NDArray[np.intp]]:
+    """Its values, and which of them each row has. Raises: TypeError, OverflowError, UnicodeEncodeError,
+    pa.ArrowException."""
     import pyarrow as pa
 
+    if kind == "number":
+        numbers, which = np.unique(_numbers(values), return_inverse=True)
+        if (np.abs(numbers) > MAX_NUMBER).any():
+            raise OverflowError
+        return [None if math.isnan(number) else number for number in numbers.tolist()], which
     told = plain(values)
     # Of several types Arrow makes one: 1 beside 2.5 would be 1.0, which is another category.
-    if kind != "number" and (len(kinds := {*map(type, told)} - {type(None)}) > 1 or list in kinds):
+    if len(kinds := {*map(type, told)} - {type(None)}) > 1 or list in kinds:
         raise TypeError
-    return pa.array(told)
+    return arrow.attribute_of(CONTACT + name, kind, pa.array(told), faults)
 
 
 def _moments(columns: Sequence[Column]) -> NDArray[np.int64]:
     """One column after the other. Raises: pa.ArrowException, UnicodeEncodeError."""
     import pyarrow as pa
 
-    told = pa.array(list(chain.from_iterable(map(plain, columns))), pa.string())
+    told = _alike(columns)
+    if told is None:
+        told = pa.array(list(chain.from_iterable(map(plain, columns))), pa.string())
     # A text without a zone is no moment to Arrow either.
     moments = told.cast(pa.timestamp("us", "UTC")).view(pa.int64()).fill_null(int(MISSING_MOMENT))
     found: NDArray[np.int64] = moments.to_numpy()
     return found
+
+
+def _alike(columns: Sequence[Column]) -> pa.Array | None:
+    """The texts of the columns, one column after the other, as they stand in the request; None unless all of them are
+    as long as the first, as moments written by one program are."""
+    import pyarrow as pa
+
+    parsed: list[Any] = [column for column in columns if isinstance(column, simdjson.Array)]
+    text = b",".join(column.mini[1:-1] for column in parsed)
+    length, count = text.find(b'"', text.find(b'"') + 1) - text.find(b'"') - 1, sum(map(len, columns))
+    # A null is made as wide as a text: the NULs before its last letters are in no text, where JSON escapes them.
+    wide = np.frombuffer(text.replace(b"n", b"\0" * max(length - 1, 0)) + b",", np.uint8)
+    if length < 2 or len(wide) != (length + 3) * count:
+        return None
+    cells = wide.reshape(count, length + 3)
+    known = cells[:, 0] == ord('"')
+    ends = np.where(known, ord('"'), ord("l"))
+    if not ((known | (cells[:, 0] == 0)) & (cells[:, -2] == ends) & (cells[:, -1] == ord(","))).all():
+        return None
+    buffers = (
+        np.packbits(known, bitorder="little"),
+        np.arange(0, length * count + 1, length, dtype=np.int32),
+        cells[:, 1:-2].tobytes(),
+    )
+    return pa.Array.from_buffers(pa.string(), count, [pa.py_buffer(each) for each in buffers])

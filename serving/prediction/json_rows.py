@@ -15,12 +15,6 @@ def numbers(values: NDArray[np.int64] | NDArray[np.float64]) -> list[bytes]:
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
 
 
-def texts(values: Sequence[str]) -> list[bytes]:
-    """Each as JSON; meant for many of few kinds."""
-    known = {value: orjson.dumps(value) for value in set(values)}
-    return [known[value] for value in values]
-
-
 def array_of(count: int, *pieces: bytes | Sequence[bytes]) -> bytes:
     """A JSON array of `count` objects. `pieces` make up an object, in order: bytes that stand in each, and columns of
     `count` values."""

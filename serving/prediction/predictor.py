@@ -25,7 +25,7 @@ from serving.contact.service import ContactNotFound
 from serving.errors import Conflict, NotFound
 from serving.kit.database import Database
 from serving.models import Campaign, Contact
-from serving.prediction.bundles import Bundle, Predictions
+from serving.prediction.bundles import Bundle, Coded, Predictions
 from serving.prediction.champions import Champions
 from serving.prediction.explanation import explain
 from serving.prediction.given import Fields, check_campaign, fields_of
@@ -76,7 +76,7 @@ class Given:
 
     bundle: Bundle
     made: Predictions
-    outside: Sequence[Sequence[str]]
+    outside: Coded[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +285,8 @@ def _judged(
             made.score.tolist(),
             made.probability.tolist(),
             made.intervals(),
-            made.tier,
-            bundle.out_of_range(matrix),
+            made.tier.rows(),
+            bundle.out_of_range(matrix).rows(),
             strict=True,
         )
     ):

@@ -36,7 +36,7 @@ def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> Re
         model_version=bundle.version,
         probability=float(made.probability[0]),
         interval=made.intervals()[0],
-        tier=made.tier[0],
+        tier=made.tier.rows()[0],
         drivers=[_driver(one, _held(bundle, row, one.source, one.field)) for one in raising],
         actions=actions,
         actions_note=None if actions else NOT_MEASURED,

@@ -1,8 +1,9 @@
 """Predictions over HTTP beside MLflow's scoring server, the same server's no-op, and the model itself, in one run.
 
-`python -m tests.benchmarks.bench_serving`: about three minutes. The API runs under the command of deploy/Procfile,
-MLflow as its documentation starts it, each in one process. Beside a model that judges in two threads, which are all the
-cores there are, the API runs in two processes. MLflow is asked in the form its documentation shows for a table
+`python -m tests.benchmarks.bench_serving`: about four minutes. The API runs under the command of deploy/Procfile,
+MLflow as its documentation starts it, each in one process; for batches, of which MLflow judges several at a time in one
+process too, also each in two, which are all the cores there are. Beside a model that judges in two threads the API runs
+in two processes. MLflow is asked in the form its documentation shows for a table
 (`dataframe_split`: named columns, as our rows are named), which is also its fastest for batches, and in its fastest
 form for one row (`inputs`: a bare tensor), which says nothing of what the numbers are.
 """
@@ -153,16 +154,19 @@ def api_command(port: int, processes: int = 1) -> list[str]:
     return [sys.executable, *command[1:]] if command[0] == "python" else command
 
 
-def mlflow_server(model: Model, folder: Path) -> tuple[list[str], int]:
+def saved_for_mlflow(model: Model, folder: Path) -> Path:
     import mlflow.onnx
     import onnx
 
     saved = folder / "mlflow-model"
     mlflow.onnx.save_model(onnx.load_model_from_string(model.graph), str(saved), pip_requirements=["onnxruntime"])
-    port = free_port(5_099)
+    return saved
+
+
+def mlflow_command(saved: Path, port: int, processes: int = 1) -> list[str]:
     mlflow_program = str(Path(sys.executable).parent / "mlflow")
     arguments = ["models", "serve", "-m", str(saved), "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
-    return [mlflow_program, *arguments, "--workers", "1"], port
+    return [mlflow_program, *arguments, "--workers", str(processes)]
 
 
 def answer_of(port: int, sent: bytes) -> bytes:
@@ -279,7 +283,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         "SERVING_PHONE_HMAC_KEY": "a-key-of-the-benchmark",
         "SERVING_BUNDLES_DIR": str(bundles),
     }
-    command, mlflow_port = mlflow_server(model, folder)
+    saved, mlflow_port, mlflow_port_of_two = saved_for_mlflow(model, folder), free_port(5_099), free_port(5_149)
     key = {"X_API_Key": tenants[0].api_key}
     single = [request("POST", PREDICT, json.dumps({"contact_id": one}).encode(), **key) for one in ids]
     rows = np.nan_to_num(model.matrix)
@@ -300,13 +304,21 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
     port_of_two = free_port(8_149)
     health_of_two = f"http://127.0.0.1:{port_of_two}/api/v1/health/health"
     with (
-        server(command, f"http://127.0.0.1:{mlflow_port}/ping", folder, PATH=path),
+        server(mlflow_command(saved, mlflow_port), f"http://127.0.0.1:{mlflow_port}/ping", folder, PATH=path),
+        server(
+            mlflow_command(saved, mlflow_port_of_two, 2),
+            f"http://127.0.0.1:{mlflow_port_of_two}/ping",
+            folder,
+            PATH=path,
+        ),
         server(api_command(port), health, folder, **environment) as process,
         server(api_command(port_of_two, 2), health_of_two, folder, **environment),
     ):
         _check(port, single[0], by_id, by_columns, arrow)
         for sent in (mlflow_one[0], mlflow_tensor[0], mlflow_batch):
             answer_of(mlflow_port, sent)
+        run_load(mlflow_port_of_two, [mlflow_batch], connections=2 * BATCH_CONNECTIONS, seconds=1)
+        run_load(port_of_two, [by_columns], connections=2 * BATCH_CONNECTIONS, seconds=1)
         run_load(port, single, connections=CONNECTIONS, seconds=1)
         # In turns, so that whatever else the machine does falls on all alike; the idle server only waits.
         rounds_of: dict[str, list[Load]] = {}
@@ -318,7 +330,9 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
                 ("one", port, single, CONNECTIONS),
                 ("noop", port, [request("GET", "/")], CONNECTIONS),
                 ("mlflow batch", mlflow_port, [mlflow_batch], BATCH_CONNECTIONS),
+                ("mlflow batch of two", mlflow_port_of_two, [mlflow_batch], 2 * BATCH_CONNECTIONS),
                 ("columns", port, [by_columns], BATCH_CONNECTIONS),
+                ("columns of two", port_of_two, [by_columns], 2 * BATCH_CONNECTIONS),
                 ("ids", port, [by_id], BATCH_CONNECTIONS),
                 ("arrow", port, [arrow], BATCH_CONNECTIONS),
                 ("arrow of two", port_of_two, [arrow], 2 * BATCH_CONNECTIONS),
@@ -357,6 +371,8 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         figure("MLflow, one row, p99", 1e3 * theirs.quantile(0.99), "ms"),
         figure("batch of given columns (JSON), beside MLflow", loads["columns"].rate * BATCH, "rows/s", their_rows,
                at_least=8),
+        figure("batch of given columns (JSON), two processes each", loads["columns of two"].rate * BATCH, "rows/s",
+               loads["mlflow batch of two"].rate * BATCH, at_least=8),
         figure("batch by contact id (JSON), beside MLflow", loads["ids"].rate * BATCH, "rows/s", their_rows),
         figure(f"batch, Arrow, two processes, beside {library} in two threads", loads["arrow of two"].rate * BATCH,
                "rows/s", alone[library], at_least=0.6),

@@ -50,10 +50,10 @@ class TestContractWithTraining:
         made = training_bundle.write_bundle(tmp_path, graph, bare, card={})
         loaded = load_bundle(made.path, tenant_id=uuid.UUID(int=1), model="lead_scoring", digest=made.digest)
         judged = loaded.judge(np.zeros((1, len(loaded.inputs)), np.float32))
-        assert (judged.score[0], judged.tier) == (80, ["warm"])
+        assert (judged.score[0], judged.tier.rows()) == (80, ["warm"])
 
     def test_a_tier_is_the_same_at_its_bounds(self, written):
         manifest, _, folder = written
         loaded = load_bundle(folder, tenant_id=uuid.UUID(int=1), model="lead_scoring", digest=folder.name)
         scores = np.array([0, 50, 50.01, 80, 80.01, 100])
-        assert loaded.tiers_of(scores) == training_score.tiers_of(scores, manifest["tiers"])
+        assert loaded.tiers_of(scores).rows() == training_score.tiers_of(scores, manifest["tiers"])

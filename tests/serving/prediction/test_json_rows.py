@@ -10,7 +10,7 @@ from serving.prediction import json_rows
 
 
 def test_columns_and_constants_make_objects_in_order():
-    names = json_rows.texts(['say "hi"', "Café", 'say "hi"'])
+    names = [b'"say \\"hi\\""', '"Café"'.encode(), b'"say \\"hi\\""']
     made = json_rows.array_of(
         3, b'{"kind":1,"score":', json_rows.numbers(np.array([1.5, 2, 0.1])), b',"name":', names, b"}"
     )
