@@ -195,7 +195,9 @@ def _matrix(
     import pyarrow as pa
 
     try:
-        together: NDArray[np.floating[Any]] = rows.select(list(names)).to_tensor(null_to_nan=True, row_major=False).to_numpy()
+        together: NDArray[np.floating[Any]] = (
+            rows.select(list(names)).to_tensor(null_to_nan=True, row_major=False).to_numpy()
+        )
         if together.dtype in (np.float32, np.float64):
             return together
     # Not all of them are numbers.
