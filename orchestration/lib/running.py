@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,12 @@ SHOWN_DBT_LINES = 4
 
 
 class RunFailed(Exception):
-    """A step or a blocking check failed; what depends on it was left as it was."""
+    """A step or a blocking check failed; what depends on it was left as it was. `report` is that of one run, None where
+    several failed."""
+
+    def __init__(self, why: str, report: RunReport | None = None) -> None:
+        super().__init__(why)
+        self.report = report
 
 
 class NothingSelected(Exception):
@@ -57,6 +62,10 @@ class RunReport:
     metadata: dict[str, dict[str, object]] = field(default_factory=dict)
     tenant: str | None = None
 
+    def made(self, keys: Iterable[dg.AssetKey]) -> bool:
+        """Whether it made all of these and no check of its blocked any."""
+        return not self.blocking_checks and {"/".join(key.path) for key in keys} <= self.metadata.keys()
+
 
 def prepare(home: Home) -> None:
     """This process is configured as the product's processes are, and Dagster's home exists."""
@@ -76,7 +85,7 @@ def run_graph(
 
     `select` is a Dagster asset selection (e.g. `group:marts`, `key:"raw/messages"+`); all assets without it. While
     another run writes the warehouse this one waits, `wait_seconds` at most, having called `on_wait` once. A tenant
-    whose run failed keeps no other from its own, unless what all share was in it. Raises RunFailed at the end if any
+    whose run failed keeps no other from its own, unless what all share was not made. Raises RunFailed at the end if any
     failed, RunInProgress, NothingSelected, UnknownTenant.
     """
     import dagster as dg
@@ -117,7 +126,7 @@ def run_graph(
                 report = executed(home, instance, job, slug, sorted(wanted), {"tenant": slug} if slug else {})
             except RunFailed as error:
                 failures.append(f"{slug}: {error}" if slug else str(error))
-                if not wanted <= partitioned:
+                if error.report is None or not error.report.made(wanted - partitioned):
                     break
                 continue
             reports.append(replace(report, tenant=slug))
@@ -147,7 +156,7 @@ def executed(
         )
     report = _report(instance, result.run_id, result.success)
     if not report.succeeded:
-        raise RunFailed("; ".join(report.blocking_checks or report.errors) or "the run failed")
+        raise RunFailed("; ".join(report.blocking_checks or report.errors) or "the run failed", report)
     return report
 
 

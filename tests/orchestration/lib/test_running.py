@@ -41,6 +41,45 @@ def reason(folder: Path, *, broken_rows: bool) -> str:
     return str(failed.value)
 
 
+def made(folder: Path, *, share_fails: bool, contract_fails: bool = False) -> bool:
+    """Whether a failed run of one tenant has made what all share."""
+
+    @dg.asset
+    def shared() -> None:
+        if share_fails:
+            raise OSError("the disk is full")
+
+    @dg.asset_check(asset=shared, blocking=True)
+    def contract() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=not contract_fails)
+
+    @dg.asset(deps=[shared])
+    def own() -> None:
+        raise ValueError("this tenant's alone")
+
+    graph = dg.Definitions(
+        assets=[shared, own],
+        asset_checks=[contract],
+        jobs=[dg.define_asset_job("loop")],
+        loggers={"progress": progress},
+    )
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(RunFailed) as failed:
+        executed(Home(folder), instance, graph.resolve_job_def("loop"))
+    assert failed.value.report is not None
+    return failed.value.report.made([shared.key])
+
+
+class TestMade:
+    """The runs of other tenants go on after one that failed, if what all share is there."""
+
+    def test_a_tenants_own_failure_leaves_what_all_share(self, tmp_path: Path) -> None:
+        assert made(tmp_path, share_fails=False)
+
+    def test_what_failed_or_was_blocked_is_not_made(self, tmp_path: Path) -> None:
+        assert not made(tmp_path, share_fails=True)
+        assert not made(tmp_path, share_fails=False, contract_fails=True)
+
+
 class TestExecuted:
     def test_a_warning_does_not_pass_for_the_reason(self, tmp_path: Path) -> None:
         assert reason(tmp_path, broken_rows=False) == "segment: OSError: the disk is full"
