@@ -37,7 +37,10 @@ class BundleCorrupt(TrainingError):
     """A bundle's files do not have the digest its folder is named after."""
 
     def __init__(self, path: str, expected: str, found: str) -> None:
-        super().__init__(f"{path}: digest {found[:12]}, expected {expected[:12]}")
+        super().__init__(
+            f"{path} is not what was published: its digest is {found[:12]}, not {expected[:12]}."
+            " `rapport promote` or `rapport rollback` lets another version speak."
+        )
         self.path, self.expected, self.found = path, expected, found
 
 
