@@ -210,14 +210,13 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def _read_card(path: Path, digest: str | None) -> dict[str, Any]:
-    """Bundles of before have no `digest` of their card, and the oldest no card."""
-    if digest is None and not (path / "card.json").exists():
-        return {}
-    content = (path / "card.json").read_bytes()
+    """Bundles of before have no `digest` of their card, and the oldest no card. Raises BundleCorrupt."""
+    file = path / "card.json"
+    content = file.read_bytes() if file.exists() else b""
     found = hashlib.sha256(content).hexdigest()
     if digest is not None and found != digest:
-        raise BundleCorrupt(str(path / "card.json"), digest, found)
-    card: dict[str, Any] = json.loads(content)
+        raise BundleCorrupt(str(file), digest, found)
+    card: dict[str, Any] = json.loads(content or b"{}")
     return card
 
 

@@ -126,7 +126,8 @@ def run_graph(
                 report = executed(home, instance, job, slug, sorted(wanted), {"tenant": slug} if slug else {})
             except RunFailed as error:
                 failures.append(f"{slug}: {error}" if slug else str(error))
-                if error.report is None or not error.report.made(wanted - partitioned):
+                shared = wanted - partitioned
+                if shared and (error.report is None or not error.report.made(shared)):
                     break
                 continue
             reports.append(replace(report, tenant=slug))

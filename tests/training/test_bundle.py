@@ -150,6 +150,9 @@ class TestWriteBundle:
         (bundle.path / "card.json").write_text(json.dumps({"figures": {"auc": 0.99}}))
         with pytest.raises(BundleCorrupt, match="card"):
             read_bundle(bundle.path)
+        (bundle.path / "card.json").unlink()
+        with pytest.raises(BundleCorrupt, match="card"):
+            read_bundle(bundle.path)
 
     def test_one_of_before_cards_were_named_is_read(self, bundle, tmp_path: Path) -> None:
         manifest = {name: value for name, value in bundle.manifest.items() if name != "card_digest"}

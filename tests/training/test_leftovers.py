@@ -14,7 +14,7 @@ import pytest
 from tests.training.killed_trainings import POINTS
 from training import cycle
 from training.bundle import bundle_of_version, champion_bundle, champions
-from training.datasets import split_by_time
+from training.datasets import Split, split_by_time
 from training.leftovers import none_left
 from training.metrics import Interval
 from training.promote import Verdict, promote, roll_back
@@ -65,25 +65,33 @@ class TestAKilledTraining:
         assert version_of_alias(registry, "engagement", "champion") == speaking.version
 
 
+@pytest.fixture
+def split() -> Split:
+    return split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+
+
+@pytest.fixture
+def gate_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the champion would not be promoted."""
+    monkeypatch.setattr(cycle, "judge", lambda *_, **__: Verdict(True, "rule", Interval(0.1, 0.05, 0.15), "passed"))
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 class TestNoneLeft:
     def test_one_that_is_stopped_cleans_up_at_once(
-        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
+        self, split: Split, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def stopped(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
         monkeypatch.setattr(cycle, "write_bundle", stopped)
-        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
         with pytest.raises(KeyboardInterrupt):
             cycle.learn_from(split, registry, settings, seed=1, now=NOW)
         assert registry.client().search_model_versions(f"name = '{registry.model_name('engagement')}'") == []
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement") is None
 
-    def test_a_registry_begun_anew_counts_from_one_again(
-        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(cycle, "judge", lambda *_, **__: Verdict(True, "rule", Interval(0.1, 0.05, 0.15), "passed"))
-        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+    @pytest.mark.usefixtures("gate_open")
+    def test_a_registry_begun_anew_counts_from_one_again(self, split: Split, registry: Registry, settings) -> None:
         first = cycle.learn_from(split, registry, settings, seed=1, now=NOW)
         anew = Registry(registry.tracking_uri, f"{registry.tenant_slug}-anew")
         second = cycle.learn_from(split, anew, settings, seed=1, now=NOW + timedelta(days=7))
@@ -92,17 +100,12 @@ class TestNoneLeft:
         roll_back(anew, settings.bundles_dir, TENANT_ID, "engagement", now=NOW)
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == first.digest
 
+    @pytest.mark.usefixtures("gate_open")
     def test_a_bundle_that_once_spoke_stays_though_a_half_version_has_its_number(
-        self, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
+        self, split: Split, registry: Registry, settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cycle, "judge", lambda *_, **__: Verdict(True, "rule", Interval(0.1, 0.05, 0.15), "passed"))
-        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
         first = cycle.learn_from(split, registry, settings, seed=1, now=NOW)
         cycle.learn_from(split, registry, settings, seed=1, now=NOW)
-
-        def stopped(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
         monkeypatch.setattr(cycle, "write_bundle", stopped)
         anew = Registry(registry.tracking_uri, f"{registry.tenant_slug}-anew")
         with pytest.raises(KeyboardInterrupt):
@@ -112,8 +115,7 @@ class TestNoneLeft:
         assert champion_bundle(settings.bundles_dir, TENANT_ID, "engagement").digest == first.digest
 
     @pytest.mark.parametrize("how", ["promote", "roll_back"])
-    def test_nobody_else_says_who_speaks_meanwhile(self, registry: Registry, settings, how: str) -> None:
-        split = split_by_time(synthetic_dataset("engagement", 300, 6, seed=11, start=NOW)[0])
+    def test_nobody_else_says_who_speaks_meanwhile(self, split: Split, registry: Registry, settings, how: str) -> None:
         for _ in range(2):
             cycle.learn_from(split, registry, settings, seed=1, now=NOW)
         where = (registry, settings.bundles_dir, TENANT_ID, "engagement")
