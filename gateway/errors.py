@@ -115,10 +115,13 @@ REACTIONS: dict[int, tuple[Reaction, float | None]] = {
 
 
 def reaction_to(code: int | None, http_status: int | None = None) -> Reaction:
-    """What to do about a provider's code; one not listed counts against this one message, unless the server broke."""
+    """What to do about a provider's code. One not listed counts against this one message; with a 5xx, nobody has said
+    that the message was refused: whatever broke may have broken after it went out."""
     if code in REACTIONS:
         return REACTIONS[code][0]
-    if http_status is not None and (http_status == 429 or http_status >= 500):
+    if http_status is not None and http_status >= 500:
+        return Reaction.UNKNOWN
+    if http_status == 429:
         return Reaction.BACK_OFF
     if http_status in (401, 403):
         return Reaction.STOP_NUMBER
@@ -140,9 +143,11 @@ def wait_seconds(code: int | None, attempt: int = 1) -> float | None:
 
 def rejection(
     code: int | None, detail: str, http_status: int | None = None, retry_after_seconds: float | None = None
-) -> SendRejected:
-    """The error for a provider's refusal; the provider's own Retry-After wins over the table's wait."""
+) -> SendRejected | OutcomeUnknown:
+    """The error for an answer that is no acceptance; the provider's own Retry-After wins over the table's wait."""
     reaction = reaction_to(code, http_status)
+    if reaction is Reaction.UNKNOWN:
+        return OutcomeUnknown(detail, code=code, http_status=http_status)
     wait = retry_after_seconds if retry_after_seconds is not None else wait_seconds(code)
     if wait is None and reaction is Reaction.BACK_OFF:
         wait = 5.0

@@ -121,7 +121,21 @@ class TestSend:
             driver(provider.url).send(message())
         assert len(provider.requests) == 1
 
-    @pytest.mark.parametrize(("status", "body"), [(200, b"{}"), (200, b"<html>"), (502, b"<html>"), (504, b"")])
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (200, b"{}"),
+            (200, b"<html>"),
+            (500, b""),
+            (500, b'{"error":{"code":1,"message":"An unknown error occurred"}}'),
+            (500, b'{"error":{"code":"131000"}}'),
+            (502, b"<html>"),
+            (503, b""),
+            (503, b'{"error":"busy"}'),
+            (504, b""),
+            (524, b"<html>"),
+        ],
+    )
     def test_an_answer_that_says_nothing_is_unknown(self, provider, status, body):
         provider.status, provider.body = status, body
         with pytest.raises(OutcomeUnknown):
@@ -134,7 +148,9 @@ class TestSend:
             (400, b'{"error":{"code":132015}}', Reaction.STOP_TEMPLATE, None),
             (401, b'{"error":{"code":190}}', Reaction.STOP_NUMBER, None),
             (429, b'{"error":{"code":130429}}', Reaction.BACK_OFF, 7),
-            (503, b"", Reaction.BACK_OFF, 7),
+            (429, b"<html>", Reaction.BACK_OFF, 7),
+            (500, b'{"error":{"code":131000}}', Reaction.BACK_OFF, 7),
+            (503, b'{"error":{"code":131016}}', Reaction.BACK_OFF, 7),
         ],
     )
     def test_a_refusal_says_what_to_do(self, provider, status, body, reaction, wait):
@@ -148,6 +164,14 @@ class TestSend:
         with pytest.raises(NotSent):
             driver(provider.url).send(message(seconds=-1))
         assert provider.requests == []
+
+    def test_who_waits_for_a_connection_past_not_after_is_not_sent(self, provider):
+        provider.pause_seconds = 0.6
+        single = driver(provider.url, max_connections=1)
+        first, second = single.send_all([message(), message(seconds=0.3)])
+        assert isinstance(first, SendReceipt)
+        assert isinstance(second, NotSent)
+        assert len(provider.requests) == 1
 
     def test_a_synthetic_number_goes_to_loopback_only(self, provider):
         person = PhoneNumber.synthetic("ann", "test")

@@ -18,7 +18,7 @@ class TestReactionTo:
 
     def test_a_code_not_listed_follows_the_http_status(self):
         assert reaction_to(100, 400) is Reaction.THIS_CONTACT
-        assert reaction_to(None, 500) is Reaction.BACK_OFF
+        assert reaction_to(None, 500) is Reaction.UNKNOWN
         assert reaction_to(None, 429) is Reaction.BACK_OFF
         assert reaction_to(None, 403) is Reaction.STOP_NUMBER
 

@@ -35,6 +35,7 @@ class CloudApiDriver:
 
     def __init__(self, config: NumberConfig) -> None:
         self._config = config
+        self.connections = config.max_connections
         self._url = f"{config.base_url.rstrip('/')}/{API_VERSION}/{config.phone_number_id}/messages"
         self._is_local = _is_loopback(config.base_url)
         self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, _Wire] = WeakKeyDictionary()
@@ -93,15 +94,15 @@ class CloudApiDriver:
     async def _post(self, client: aiohttp.ClientSession, message: OutboundMessage) -> SendReceipt:
         if message.to.is_synthetic and not self._is_local:
             raise SyntheticRecipient("a synthetic number never goes to a real provider")
-        seconds_left = (message.not_after - datetime.now(UTC)).total_seconds()
-        if seconds_left <= 0:
-            raise NotSent("not_after has passed")
+        body = _TimedBody(json.dumps(encode(message)).encode(), message.not_after)
         try:
-            async with client.post(self._url, json=encode(message), allow_redirects=False) as response:
+            async with client.post(self._url, data=body, allow_redirects=False) as response:
                 answer = _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
         except _NEVER_LEFT as error:
             raise NotSent(type(error).__name__, retry_after_seconds=5.0) from error
         except (aiohttp.ClientError, TimeoutError) as error:
+            if body.came_too_late:
+                raise NotSent("not_after has passed") from error
             raise OutcomeUnknown(type(error).__name__) from error
         return _read_answer(message, answer)
 
@@ -131,6 +132,29 @@ class CloudApiDriver:
                 # Runs when the driver is forgotten or the process ends, if `close` was not called before.
                 self._close_loop = weakref.finalize(self, _close_loop, loop, self._wires, os.getpid())
             return self._loop
+
+
+class _TooLate(Exception):
+    """The moment after which a request may not leave has passed."""
+
+
+class _TimedBody(aiohttp.BytesPayload):
+    """A request's body, checked against `not_after` right before its first byte is written.
+
+    Headers wait in a buffer for the body, so a process that was stopped since the gate, or while it waited for a
+    connection, writes nothing. Between this check and the socket stands no await.
+    """
+
+    def __init__(self, value: bytes, not_after: datetime) -> None:
+        super().__init__(value, content_type="application/json")
+        self._not_after = not_after
+        self.came_too_late = False
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        if datetime.now(UTC) >= self._not_after:
+            self.came_too_late = True
+            raise _TooLate
+        await super().write_with_length(writer, content_length)
 
 
 class _Wire(NamedTuple):
@@ -170,17 +194,19 @@ def _read_answer(message: OutboundMessage, answer: _Answer) -> SendReceipt:
         return SendReceipt(message.message_id, str(provider_id), datetime.now(UTC))
     error_body = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error_body, dict):
-        # A proxy answered for the provider: the request may have reached it.
-        if answer.status in (502, 504):
-            raise OutcomeUnknown("a proxy's error", http_status=answer.status)
         error_body = {}
     code = error_body.get("code")
     raise rejection(
         code if isinstance(code, int) else None,
         str(error_body.get("message", f"HTTP {answer.status}")),
         answer.status,
-        float(answer.retry_after) if answer.retry_after.isdigit() else None,
+        _seconds(answer.retry_after),
     )
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Retry-After in seconds, at most a day; None where it is absent or a date."""
+    return min(float(retry_after), 86_400.0) if retry_after.isascii() and retry_after.isdigit() else None
 
 
 def _is_loopback(base_url: str) -> bool:
