@@ -42,6 +42,8 @@ class Driver(Protocol):
 
     name: ClassVar[str]
     abilities: ClassVar[Abilities]
+    connections: int
+    """How many messages may be on the wire at once; more given to one call wait, and may pass their `not_after`."""
 
     def send(self, message: OutboundMessage) -> SendReceipt:
         """The receipt; blocks on the network for at most the timeout. Raises: GatewayError."""

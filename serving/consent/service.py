@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from serving.consent.suppression import phone_hmac
 
-# A send that had begun when the opt-out came ends within the gateway's HTTP timeout.
-SEND_SECONDS = 5
+# A request may leave this long after the gate allowed it, and not later.
+START_SECONDS = 5
 
 
 class ConsentChange(NamedTuple):
@@ -45,23 +45,28 @@ _RECORD = sa.text("""
         source text, wording text, language text, proof jsonb)
     ON CONFLICT (tenant_id, event_key) DO NOTHING
 """)
-# The newest event holds, whatever order they arrived in; of two in one second the withdrawal. Rows are taken in contact
-# order, the order in which the send path takes its shares, so the two never wait for each other in a ring.
+# Waits for a gate that shares these rows, and is waited for by none: a gate leaves out what it cannot share.
+_HOLD = sa.text("""
+    SELECT id FROM consents WHERE contact_id = ANY(:contacts) ORDER BY contact_id, purpose FOR NO KEY UPDATE
+""")
+# The newest event holds, whatever order they arrived in; of two in one second the withdrawal. It takes effect when it
+# occurred, unless a send was allowed since: then once nothing that was allowed can still leave.
 _APPLY = sa.text("""
     WITH latest AS (
         SELECT DISTINCT ON (contact_id, purpose) contact_id, purpose, status, occurred_at, source
         FROM consent_events WHERE contact_id = ANY(:contacts)
         ORDER BY contact_id, purpose, occurred_at DESC, status DESC
-    ), leases AS (
-        SELECT contact_id, max(lease_until) AS lease_until FROM outbound_messages
-        WHERE contact_id = ANY(:contacts) AND state = 'sending' AND lease_until > :now GROUP BY contact_id
+    ), sends AS (
+        SELECT o.contact_id, max(a.started_at) AS started_at,
+               max(a.started_at + make_interval(secs => :start_seconds)) FILTER (WHERE a.outcome IS NULL) AS not_after
+        FROM outbound_messages AS o JOIN send_attempts AS a ON a.outbound_message_id = o.id
+        WHERE o.contact_id = ANY(:contacts) GROUP BY o.contact_id
     )
     INSERT INTO consents AS held (tenant_id, contact_id, purpose, status, effective_at, source)
     SELECT CAST(:tenant_id AS uuid), latest.contact_id, purpose, status,
-           CASE WHEN status = 'opted_out' AND lease_until IS NOT NULL
-                THEN least(lease_until, CAST(:now AS timestamptz) + make_interval(secs => :send_seconds))
-                ELSE occurred_at END, source
-    FROM latest LEFT JOIN leases USING (contact_id) ORDER BY latest.contact_id, purpose
+           CASE WHEN status = 'opted_out' AND greatest(sends.started_at, sends.not_after) >= occurred_at
+                THEN greatest(clock_timestamp(), sends.started_at, sends.not_after) ELSE occurred_at END, source
+    FROM latest LEFT JOIN sends USING (contact_id) ORDER BY latest.contact_id, purpose
     ON CONFLICT (tenant_id, contact_id, purpose) DO UPDATE
     SET status = excluded.status, effective_at = excluded.effective_at, source = excluded.source
     WHERE held.status <> excluded.status OR held.effective_at < excluded.effective_at
@@ -96,14 +101,15 @@ POLICY_VERSION = "2026-11.1"
 def record_consents(
     session: Session, tenant_id: uuid.UUID, changes: Sequence[ConsentChange], now: dt.datetime, phone_key: str
 ) -> int:
-    """How many queued messages the changes suppressed. After the commit no send starts against a withdrawal; the
-    moment is `consents.effective_at`. Waits for sends in flight to these contacts, at most five seconds."""
+    """How many queued messages the changes suppressed. No send starts after a withdrawal's `consents.effective_at`,
+    which is at most START_SECONDS away."""
     if not changes:
         return 0
     contacts = sorted({change.contact_id for change in changes})
     rows = [change._asdict() | {"lifts": None} for change in changes]
     session.execute(_RECORD, {"tenant_id": tenant_id, "changes": json.dumps(rows, default=str)})
-    session.execute(_APPLY, {"tenant_id": tenant_id, "contacts": contacts, "now": now, "send_seconds": SEND_SECONDS})
+    session.execute(_HOLD, {"contacts": contacts})
+    session.execute(_APPLY, {"tenant_id": tenant_id, "contacts": contacts, "start_seconds": START_SECONDS})
     _list_numbers(session, tenant_id, changes, contacts, now, phone_key)
     suppressed = [row.id for row in session.execute(_SUPPRESS_QUEUED, {"contacts": contacts})]
     if suppressed:

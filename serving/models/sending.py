@@ -27,6 +27,13 @@ class OutboundMessage(TenantRow, Ingested, Base):
             "ix_outbound_messages_due", "tenant_id", "due_at", postgresql_where=text("state IN ('queued', 'sending')")
         ),
         Index("ix_outbound_messages_provider", "tenant_id", "provider_id"),
+        Index("ix_outbound_messages_contact", "tenant_id", "contact_id"),
+        Index(
+            "ix_outbound_messages_unanswered",
+            "tenant_id",
+            "contact_id",
+            postgresql_where=text("state IN ('sending', 'unknown')"),
+        ),
     )
 
     campaign_id: Mapped[uuid.UUID | None]
@@ -46,7 +53,8 @@ class OutboundMessage(TenantRow, Ingested, Base):
 
 
 class SendAttempt(TenantRow, Base):
-    """One try at the network, append-only."""
+    """One try at the network: written before the request may leave, and completed with its answer. `outcome` is None
+    while no answer is known."""
 
     __tablename__ = "send_attempts"
     HAS_PARENT = True
@@ -58,8 +66,8 @@ class SendAttempt(TenantRow, Base):
     outbound_message_id: Mapped[uuid.UUID]
     attempt: Mapped[int]
     started_at: Mapped[Timestamp]
-    finished_at: Mapped[Timestamp]
-    outcome: Mapped[str]
+    finished_at: Mapped[Timestamp | None]
+    outcome: Mapped[str | None]
     provider_id: Mapped[str | None]
     error_code: Mapped[int | None]
     error_detail: Mapped[str | None]

@@ -72,7 +72,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one claimed message under its locks."""
+    """What is known of one due message under its locks. `attempt` is the one that a send would be, from 1."""
 
     id: uuid.UUID
     contact_id: uuid.UUID
@@ -80,7 +80,6 @@ class Facts:
     purpose: str
     payload: dict[str, Any]
     attempt: int
-    lease_until: dt.datetime
     phone: str | None
     contact_status: str
     zone: str | None

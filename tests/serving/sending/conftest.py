@@ -148,6 +148,27 @@ class Outbox:
                 )
         return ids
 
+    def add_campaign(self) -> uuid.UUID:
+        """One more running campaign of the same number."""
+        campaign_id = uuid.uuid4()
+        self.execute(
+            "INSERT INTO campaigns (tenant_id, id, name, status, message_template) VALUES (%s, %s, 'Winter',"
+            " 'running', 'Hi')",
+            self.tenant_id, campaign_id,
+        )  # fmt: skip
+        return campaign_id
+
+    def add_again(self, message_id: uuid.UUID, campaign_id: uuid.UUID) -> uuid.UUID:
+        """The same message to the same person once more, for another campaign."""
+        again = uuid.uuid4()
+        self.execute(
+            "INSERT INTO outbound_messages (tenant_id, id, campaign_id, contact_id, phone_number_id, payload,"
+            " payload_hash, due_at) SELECT tenant_id, %s, %s, contact_id, phone_number_id, payload, payload_hash,"
+            " due_at FROM outbound_messages WHERE id = %s",
+            again, campaign_id, message_id,
+        )  # fmt: skip
+        return again
+
     def all(self, query: str, *parameters: object) -> list[tuple]:
         with psycopg.connect(self.admin) as connection:
             return connection.execute(query, parameters).fetchall()

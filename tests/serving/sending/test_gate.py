@@ -11,7 +11,7 @@ RULES = Rules(NOON, "UTC", QuietHours(21, 8), 4, True, "green", None)
 FACTS = Facts(
     id=uuid.uuid4(), contact_id=uuid.uuid4(), campaign_id=uuid.uuid4(), purpose="marketing",
     payload={"kind": "template"},
-    attempt=1, lease_until=NOON, phone="+999100000001", contact_status="active", zone=None, consent="opted_in",
+    attempt=1, phone="+999100000001", contact_status="active", zone=None, consent="opted_in",
     is_unsubscribed=False, window_expires_at=None, campaign_status="running", campaign_ends_at=None, marketing_7d=0,
     last_outbound_at=None, counts_for_tier=True,
 )  # fmt: skip
