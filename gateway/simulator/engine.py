@@ -57,6 +57,7 @@ class Simulator:
         self.states = [PersonState() for _ in self.people]
         self.templates = Templates(self.store)
         self.history: History | None = None
+        self.chance = Random(f"{settings.seed}:way")
         self.ready = asyncio.Event()
         self.state = "idle"
         self.posted = 0

@@ -26,6 +26,7 @@ from gateway.simulator.wire import accepted_body, error_body
 
 _LANGUAGE_DEFAULT = "en"
 LINES_A_PIECE = 2_000
+PROXY_STATUSES = (500, 502, 503, 504, 524)
 
 
 class CampaignDescription(BaseModel):
@@ -106,6 +107,10 @@ async def post_message(request: Request) -> Response:
     except Refused as refused:
         return _refusal(refused.code, refused.detail)
     await simulator.durable()
+    way = simulator.settings
+    await asyncio.sleep(simulator.chance.uniform(0, 2 * way.answer_seconds))
+    if simulator.chance.random() < way.proxy_errors:
+        return Response("<html>the way was lost</html>", simulator.chance.choice(PROXY_STATUSES))
     return JSONResponse(accepted_body(str(body["to"]), person.wa_id, sent_id))
 
 

@@ -27,6 +27,10 @@ class SimulatorSettings(BaseSettings):
     seed: int = 7
     time_compression: Annotated[float, Field(gt=0)] = 3600.0
     messages_per_second: Annotated[float, Field(gt=0)] = 1000.0
+    # How the way to the provider behaves: a send is taken first, then its answer is late by a time between none and
+    # twice this, or a proxy answers in its place with a 5xx of its own.
+    answer_seconds: Annotated[float, Field(ge=0)] = 0.0
+    proxy_errors: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @field_validator("webhook_url")
     @classmethod
