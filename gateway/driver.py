@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from gateway.errors import GatewayError
-from gateway.types import GatewayEvent, OutboundMessage, SendReceipt
+from gateway.types import GatewayEvent, OutboundMessage, SendReceipt, Template
 
 
 class Abilities(StrEnum):
@@ -75,4 +75,14 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Closes connections and the loop of `send_all`."""
+        ...
+
+
+@runtime_checkable
+class TemplateDriver(Protocol):
+    """What a driver can besides, if its provider keeps message templates."""
+
+    def templates(self, business_account_id: str, name: str) -> list[Template]:
+        """The account's templates of exactly this name, one for each language; blocks on the network for at most the
+        timeout. Raises: GatewayError."""
         ...

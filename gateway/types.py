@@ -24,6 +24,7 @@ __all__ = [
     "PhoneNumber",
     "SendReceipt",
     "Status",
+    "Template",
 ]
 
 
@@ -65,6 +66,18 @@ class OutboundMessage:
             raise ValueError("a text message needs text")
         if self.kind == "template" and not (self.template_name and self.template_language):
             raise ValueError("a template message needs template_name and template_language")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A message template as the provider holds it. `status` is the provider's word (`APPROVED`, `PAUSED`, ...);
+    `variables` is how many its body takes, None where the provider shows no body."""
+
+    name: str
+    language: str
+    status: str
+    category: str
+    variables: int | None
 
 
 @dataclass(frozen=True, slots=True)

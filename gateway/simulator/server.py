@@ -121,7 +121,8 @@ async def templates(request: Request) -> Response:
     if request.path_params["object_id"] != simulator.number.waba_id:
         return _refusal(100, "no such business account")
     if request.method == "GET":
-        return JSONResponse({"data": [{**row, "status": "APPROVED"} for row in simulator.store.templates()]})
+        wanted = request.query_params.get("name", "")
+        return JSONResponse({"data": [row for row in simulator.templates.listed() if wanted in row["name"]]})
     body = await _object(request)
     if body is None or not isinstance(body.get("name"), str) or not body["name"]:
         return _refusal(100, "name is required")

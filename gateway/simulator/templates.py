@@ -32,6 +32,17 @@ class Templates:
         """MARKETING, UTILITY or AUTHENTICATION; None when there is no such template."""
         return self._category.get(name)
 
+    def listed(self) -> list[dict[str, Any]]:
+        """Every template as the provider shows it; those known from the start are in English."""
+        registered = [{**row, "status": "APPROVED"} for row in self._store.templates()]
+        known = {row["name"] for row in registered}
+        defaults = [
+            {"id": str(number), "name": name, "language": "en", "category": category, "components": []}
+            for number, (name, category) in enumerate(DEFAULT_TEMPLATES.items(), start=1)
+            if name not in known
+        ]
+        return registered + [{**row, "status": "APPROVED"} for row in defaults]
+
     def register(self, name: str, language: str, category: str, components: list[Any]) -> int:
         """The template's id. Every template is approved at once."""
         self._category[name] = category

@@ -17,13 +17,15 @@ import aiohttp
 from gateway.driver import Abilities, NumberConfig
 from gateway.drivers.cloud_api import webhook
 from gateway.drivers.cloud_api.codec import encode
-from gateway.errors import GatewayError, NotSent, OutcomeUnknown, SyntheticRecipient, rejection
-from gateway.types import GatewayEvent, OutboundMessage, SendReceipt
+from gateway.drivers.cloud_api.templates import TEMPLATE_FIELDS, read_templates
+from gateway.errors import GatewayError, NotSent, OutcomeUnknown, SendRejected, SyntheticRecipient, rejection
+from gateway.types import GatewayEvent, OutboundMessage, SendReceipt, Template
 
 API_VERSION = "v26.0"
 
 # A server drops idle connections after 5 s; reusing one at that moment would turn a clean send into an unknown outcome.
 _KEEPALIVE_SECONDS = 4.0
+_MOST_PAGES = 10
 _NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
@@ -36,7 +38,8 @@ class CloudApiDriver:
     def __init__(self, config: NumberConfig) -> None:
         self._config = config
         self.connections = config.max_connections
-        self._url = f"{config.base_url.rstrip('/')}/{API_VERSION}/{config.phone_number_id}/messages"
+        self._base_url = f"{config.base_url.rstrip('/')}/{API_VERSION}"
+        self._url = f"{self._base_url}/{config.phone_number_id}/messages"
         self._is_local = _is_loopback(config.base_url)
         self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, _Wire] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -66,6 +69,11 @@ class CloudApiDriver:
     def send_all(self, messages: Sequence[OutboundMessage]) -> list[SendReceipt | GatewayError]:
         """`send_batch` from synchronous code, over connections that stay open between calls. Not for use in a loop."""
         return asyncio.run_coroutine_threadsafe(self.send_batch(messages), self._own_loop()).result()
+
+    def templates(self, business_account_id: str, name: str) -> list[Template]:
+        """The account's templates of exactly this name; the provider's filter also finds names that contain it."""
+        url = f"{self._base_url}/{business_account_id}/message_templates"
+        return asyncio.run_coroutine_threadsafe(self._templates(url, name), self._own_loop()).result()
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> None:
         webhook.verify(headers, body, self._config.app_secret)
@@ -105,6 +113,24 @@ class CloudApiDriver:
                 raise NotSent("not_after has passed") from error
             raise OutcomeUnknown(type(error).__name__) from error
         return _read_answer(message, answer)
+
+    async def _templates(self, url: str, name: str) -> list[Template]:
+        client, query = self._wire().client, {"name": name, "limit": "100", "fields": TEMPLATE_FIELDS}
+        found: list[Template] = []
+        for _ in range(_MOST_PAGES):
+            try:
+                async with client.get(url, params=query, allow_redirects=False) as response:
+                    answer = _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise NotSent(type(error).__name__, retry_after_seconds=5.0) from error
+            page = read_templates(answer.body) if answer.status == 200 else None
+            if page is None:
+                raise _refusal(answer)
+            found += [template for template in page.templates if template.name == name]
+            if page.after is None:
+                break
+            query["after"] = page.after
+        return found
 
     def _wire(self) -> "_Wire":
         loop = asyncio.get_running_loop()
@@ -192,11 +218,19 @@ def _read_answer(message: OutboundMessage, answer: _Answer) -> SendReceipt:
         except (KeyError, IndexError, TypeError) as error:
             raise OutcomeUnknown("accepted without an id", http_status=answer.status) from error
         return SendReceipt(message.message_id, str(provider_id), datetime.now(UTC))
+    raise _refusal(answer)
+
+
+def _refusal(answer: _Answer) -> SendRejected | OutcomeUnknown:
+    try:
+        content: Any = json.loads(answer.body)
+    except ValueError:
+        content = None
     error_body = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error_body, dict):
         error_body = {}
     code = error_body.get("code")
-    raise rejection(
+    return rejection(
         code if isinstance(code, int) else None,
         str(error_body.get("message", f"HTTP {answer.status}")),
         answer.status,
