@@ -28,6 +28,7 @@ from serving.prediction.champions import Champions
 from serving.prediction.endpoints import LEAN_HANDLERS
 from serving.prediction.lean import LeanFront
 from serving.prediction.predictor import Predictor
+from serving.sending.drivers import Drivers
 from serving.settings import Settings
 from serving.settings import settings as process_settings
 from serving.usage.counter import CallCounter, flushing
@@ -87,6 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         Champions(settings.bundles_dir, max_bytes=settings.bundle_cache_bytes),
         stale_after=dt.timedelta(hours=settings.features_stale_hours),
     )
+    app.state.drivers = drivers = Drivers()
     app.state.dagster = dagster = Dagster(settings.dagster_url)
     app.state.learning = Learning(database, redis, dagster)
     try:
@@ -98,6 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         gc.unfreeze()
         await dagster.aclose()
         await redis.aclose()
+        drivers.close()
         database.dispose()
         if app.state.access_log is not None:
             app.state.access_log.flush()

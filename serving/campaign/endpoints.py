@@ -4,12 +4,13 @@ import uuid
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from serving.auth.dependencies import CampaignsRead, CampaignsWrite, SessionDep
 from serving.campaign import service
-from serving.campaign.plan import CampaignHasNoNumber, CampaignHasNoSegment
+from serving.campaign.content import CampaignNotSendable, ProviderUnavailable
+from serving.campaign.plan import CampaignHasNoNumber, CampaignHasNoSegment, CampaignReachesNobody
 from serving.campaign.schemas import (
     CampaignCreate,
     CampaignDuplicate,
@@ -30,9 +31,21 @@ from serving.kit.clock import NowDep, utc_now
 from serving.kit.dependencies import SettingsDep
 from serving.kit.pagination import Page, PageRequest, PageRequestDep, paginate
 from serving.models import Campaign
+from serving.sending.drivers import Drivers
 
+
+async def _drivers(request: Request) -> Drivers:
+    return request.app.state.drivers  # type: ignore[no-any-return]
+
+
+DriversDep = Annotated[Drivers, Depends(_drivers)]
+DryRun = Annotated[bool, Query(description="Say who would be sent to and who left out, and change nothing")]
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
 MOVE_PROBLEMS = problems(CampaignNotFound, CampaignStateRefused)
+SEND_PROBLEMS = problems(
+    CampaignNotFound, CampaignStateRefused, CampaignHasNoNumber, CampaignHasNoSegment, CampaignNotSendable,
+    ProviderUnavailable,
+)  # fmt: skip
 SORTABLE = {
     "created_at": Campaign.created_at, "name": Campaign.name, "status": Campaign.status,
     "start_date": Campaign.start_date,
@@ -83,9 +96,13 @@ def get(id: uuid.UUID, subject: CampaignsRead, session: SessionDep) -> Campaign:
     return service.get(session, id)
 
 
-@router.put("/{id}", response_model=CampaignRead, responses=MOVE_PROBLEMS)
-def update(id: uuid.UUID, body: CampaignUpdate, subject: CampaignsWrite, session: SessionDep) -> Campaign:
-    return service.update(session, id, body)
+@router.put("/{id}", response_model=CampaignRead, responses=SEND_PROBLEMS)
+def update(
+    id: uuid.UUID, body: CampaignUpdate, subject: CampaignsWrite, session: SessionDep, now: NowDep, drivers: DriversDep
+) -> Campaign:
+    """A draft or scheduled campaign may change altogether: who it goes to is decided when it starts. A paused one may
+    change what it says: messages still queued are written anew. A running one keeps it."""
+    return service.update(session, id, body, now, drivers.templates)
 
 
 @router.delete("/{id}", status_code=204, responses=problems(CampaignNotFound, CampaignHasHistory))
@@ -96,29 +113,40 @@ def delete(id: uuid.UUID, subject: CampaignsWrite, session: SessionDep) -> Respo
 
 @router.post(
     "/{id}/start",
-    responses=problems(CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber),
-)
+    responses=problems(
+        CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber, CampaignNotSendable,
+        CampaignReachesNobody, ProviderUnavailable,
+    ),
+)  # fmt: skip
 def start(
-    id: uuid.UUID, subject: CampaignsWrite, session: SessionDep, now: NowDep, settings: SettingsDep, request: Request,
-    background: BackgroundTasks,
+    id: uuid.UUID, subject: CampaignsWrite, session: SessionDep, now: NowDep, settings: SettingsDep,
+    drivers: DriversDep, request: Request, background: BackgroundTasks,
+    dry_run: DryRun = False,
 ) -> CampaignStarted:  # fmt: skip
     """Decides for everybody of the segment, queues the messages and wakes the workers."""
-    campaign, plan = service.start(session, id, now, configured=settings)
-    background.add_task(_wake, request, subject.tenant_id)
-    return CampaignStarted(campaign=CampaignRead.model_validate(campaign), plan=CampaignPlanRead.model_validate(plan))
+    campaign, plan = service.start(session, id, now, drivers.templates, configured=settings, dry_run=dry_run)
+    if not dry_run:
+        background.add_task(_wake, request, subject.tenant_id)
+    return CampaignStarted(
+        dry_run=dry_run,
+        campaign=CampaignRead.model_validate(campaign),
+        plan=CampaignPlanRead.model_validate(plan),
+    )
 
 
 @router.post("/{id}/pause", response_model=CampaignRead, responses=MOVE_PROBLEMS)
 def pause(id: uuid.UUID, subject: CampaignsWrite, session: SessionDep) -> Campaign:
-    """Once answered, no further send of the campaign starts."""
+    """Once answered, no further send is allowed; one that was allowed before may still leave, for at most five
+    seconds."""
     return service.pause(session, id)
 
 
-@router.post("/{id}/resume", response_model=CampaignRead, responses=MOVE_PROBLEMS)
+@router.post("/{id}/resume", response_model=CampaignRead, responses=SEND_PROBLEMS)
 def resume(
-    id: uuid.UUID, subject: CampaignsWrite, session: SessionDep, request: Request, background: BackgroundTasks
-) -> Campaign:
-    campaign = service.resume(session, id)
+    id: uuid.UUID, subject: CampaignsWrite, session: SessionDep, drivers: DriversDep, request: Request,
+    background: BackgroundTasks,
+) -> Campaign:  # fmt: skip
+    campaign = service.resume(session, id, drivers.templates)
     background.add_task(_wake, request, subject.tenant_id)
     return campaign
 
@@ -129,17 +157,13 @@ def stop(id: uuid.UUID, subject: CampaignsWrite, session: SessionDep, now: NowDe
     return service.stop(session, id, now)
 
 
-@router.post("/{id}/schedule", response_model=CampaignRead, responses=MOVE_PROBLEMS)
+@router.post("/{id}/schedule", response_model=CampaignRead, responses=SEND_PROBLEMS)
 def schedule(
-    id: uuid.UUID,
-    body: CampaignSchedule,
-    subject: CampaignsWrite,
-    session: SessionDep,
-    now: NowDep,
-    settings: SettingsDep,
-) -> Campaign:
-    """Decides for everybody of the segment now, and sends from `start_date` on."""
-    return service.schedule(session, id, body.start_date, body.end_date, now, configured=settings)
+    id: uuid.UUID, body: CampaignSchedule, subject: CampaignsWrite, session: SessionDep, now: NowDep,
+    drivers: DriversDep,
+) -> Campaign:  # fmt: skip
+    """Starts the campaign at `start_date`; who it goes to is decided then."""
+    return service.schedule(session, id, body.start_date, body.end_date, now, drivers.templates)
 
 
 @router.get("/{id}/stats", responses=problems(CampaignNotFound))

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from serving.consent.suppression import suppressed
 from serving.errors import Conflict
 from serving.kit.database import TENANT
-from serving.models import Campaign, PhoneNumber, Segment, Tenant
+from serving.models import Campaign, PhoneNumber, Tenant
+from serving.segment.service import refresh
 from serving.settings import Settings, settings
 
 POLICY_VERSION = "2026-11.1"
@@ -26,6 +27,12 @@ class CampaignHasNoSegment(Conflict):
 
 class CampaignHasNoNumber(Conflict):
     title = "The tenant has no active number to send from"
+
+
+class CampaignReachesNobody(Conflict):
+    """`suppressed` counts the segment's people by the reason for which each is left out."""
+
+    title = "The campaign would reach nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,10 @@ _GATHER = sa.text("""
         WHEN c.phone IS NULL THEN 'no_phone'
         WHEN c.status <> 'active' THEN c.status
         WHEN held.status IS NULL THEN 'no_consent'
-        WHEN sent.marketing_7d >= :cap THEN 'frequency_cap' END
+        WHEN sent.marketing_7d >= :cap THEN 'frequency_cap'
+        WHEN :needs_window AND NOT EXISTS (
+            SELECT FROM conversations AS v WHERE v.contact_id = c.id AND v.phone_number_id = :number_id
+              AND v.window_expires_at > CAST(:now AS timestamptz) + interval '5 seconds') THEN 'window_closed' END
     FROM segment_members AS m JOIN contacts AS c ON c.id = m.contact_id
     LEFT JOIN consents AS held ON held.contact_id = c.id AND held.purpose = 'marketing'
     LEFT JOIN (
@@ -76,25 +86,35 @@ _ASSIGN = sa.text("""
             ELSE 'send' END,
         message_id = gen_random_uuid()
 """)
-_QUEUE = sa.text("""
+# The message to one contact c of campaign k, as the outbox keeps it.
+PAYLOAD = """jsonb_strip_nulls(jsonb_build_object(
+    'kind', CASE WHEN k.template_name IS NULL THEN 'text' ELSE 'template' END,
+    'text', replace(replace(k.message_template, '{{name}}', coalesce(c.name, '')), '{{1}}', coalesce(c.name, '')),
+    'template_name', k.template_name,
+    'template_language', CASE WHEN k.template_name IS NOT NULL THEN k.template_language END,
+    'template_parameters', CASE WHEN k.template_name IS NOT NULL
+        AND (k.message_template LIKE '%{{name}}%' OR k.message_template LIKE '%{{1}}%')
+        THEN jsonb_build_array(coalesce(c.name, '')) END))"""
+_QUEUE = sa.text(f"""
     INSERT INTO outbound_messages (tenant_id, id, campaign_id, contact_id, phone_number_id, purpose, payload,
         payload_hash, due_at)
     SELECT CAST(:tenant_id AS uuid), message_id, :campaign_id, contact_id, :number_id, 'marketing', payload,
-           encode(sha256(convert_to(payload::text, 'UTF8')), 'hex'), :due_at
+           encode(sha256(convert_to(payload::text, 'UTF8')), 'hex'), :now
     FROM (
-        SELECT p.message_id, p.contact_id, jsonb_strip_nulls(jsonb_build_object(
-            'kind', CASE WHEN k.template_name IS NULL THEN 'text' ELSE 'template' END,
-            'text', replace(replace(k.message_template, '{{name}}', coalesce(c.name, '')), '{{1}}', coalesce(c.name,
-            '')),
-            'template_name', k.template_name,
-            'template_language', CASE WHEN k.template_name IS NOT NULL THEN k.template_language END,
-            'template_parameters', CASE WHEN k.template_name IS NOT NULL
-                AND (k.message_template LIKE '%{{name}}%' OR k.message_template LIKE '%{{1}}%')
-                THEN jsonb_build_array(coalesce(c.name, '')) END)) AS payload
+        SELECT p.message_id, p.contact_id, {PAYLOAD} AS payload
         FROM plan_members AS p JOIN contacts AS c ON c.id = p.contact_id JOIN campaigns AS k ON k.id = :campaign_id
         WHERE p.outcome = 'send'
     ) AS addressed
     ON CONFLICT (tenant_id, campaign_id, contact_id, step) DO NOTHING
+""")
+_RENDER = sa.text(f"""
+    UPDATE outbound_messages AS o SET payload = addressed.payload,
+        payload_hash = encode(sha256(convert_to(addressed.payload::text, 'UTF8')), 'hex')
+    FROM (
+        SELECT c.id AS contact_id, {PAYLOAD} AS payload FROM contacts AS c JOIN campaigns AS k ON k.id = :campaign_id
+        WHERE c.id IN (SELECT contact_id FROM outbound_messages WHERE campaign_id = :campaign_id AND state = 'queued')
+    ) AS addressed
+    WHERE o.campaign_id = :campaign_id AND o.state = 'queued' AND o.contact_id = addressed.contact_id
 """)
 _DECIDE = sa.text("""
     INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
@@ -111,11 +131,12 @@ _DECIDE = sa.text("""
 
 
 def plan_campaign(
-    session: Session, campaign_id: uuid.UUID, now: dt.datetime, seed: int | str, *, configured: Settings | None = None
-) -> CampaignPlan:
-    """Decides for every member of the campaign's segment who has no decision yet: a row in `decisions` for each, an
-    outbox
-    row for those to be sent to. Planning again decides nobody twice. The same seed holds out the same people.
+    session: Session, campaign_id: uuid.UUID, now: dt.datetime, seed: int | str, *, configured: Settings | None = None,
+    dry_run: bool = False,
+) -> CampaignPlan:  # fmt: skip
+    """Chooses the segment's members anew, then decides for each who has no decision yet: a row in `decisions`, and an
+    outbox row, due at `now`, for those to be sent to. Planning again decides nobody twice. The same seed holds out the
+    same people. With `dry_run` only counts; what else it does the caller takes back.
 
     Raises: CampaignHasNoSegment, CampaignHasNoNumber.
     """
@@ -123,23 +144,25 @@ def plan_campaign(
     campaign = session.get_one(Campaign, (tenant_id, campaign_id))
     if campaign.segment_id is None:
         raise CampaignHasNoSegment
-    segment = session.get_one(Segment, (tenant_id, campaign.segment_id))
+    segment = refresh(session, campaign.segment_id, now)
     tenant = session.get_one(Tenant, tenant_id)
     configured = configured or settings()
     cap = int(tenant.settings.get("marketing_cap_per_7_days", configured.marketing_cap_per_7_days))
     common = {
         "campaign_id": campaign_id, "tenant_id": tenant_id, "segment_id": segment.id, "now": now, "cap": cap,
-        "number_id": _number(session, campaign), "policy": POLICY_VERSION, "seed": str(seed),
+        "number_id": number_of(session, campaign).id, "policy": POLICY_VERSION, "seed": str(seed),
         "holdout_rate": campaign.holdout_rate, "model": segment.definition.get("model", DEFAULT_MODEL),
-        "due_at": max(now, campaign.start_date) if campaign.start_date else now,
+        "needs_window": campaign.template_name is None,
     }  # fmt: skip
     session.flush()
     session.execute(sa.text("DROP TABLE IF EXISTS pg_temp.plan_members"))
     session.execute(_MEMBERS)
-    for statement in (_GATHER, _ASSIGN, _QUEUE, _DECIDE):
-        session.execute(statement, common)
-        if statement is _GATHER:
-            _suppress_unsubscribed(session, configured.phone_hmac_key.get_secret_value())
+    session.execute(_GATHER, common)
+    _suppress_unsubscribed(session, configured.phone_hmac_key.get_secret_value())
+    session.execute(_ASSIGN, common)
+    if not dry_run:
+        session.execute(_QUEUE, common)
+        session.execute(_DECIDE, common)
     counts = (
         session.execute(
             sa.text("SELECT outcome, reason, count(*) AS people FROM plan_members GROUP BY outcome, reason")
@@ -163,15 +186,20 @@ def _suppress_unsubscribed(session: Session, phone_key: str) -> None:
     session.execute(_SUPPRESS, {"contacts": list(listed)})
 
 
-def _number(session: Session, campaign: Campaign) -> uuid.UUID:
+def render_queued(session: Session, campaign_id: uuid.UUID) -> None:
+    """Writes the campaign's messages that are still queued as its text and template are now; to the same people."""
+    session.flush()
+    session.execute(_RENDER, {"campaign_id": campaign_id})
+
+
+def number_of(session: Session, campaign: Campaign) -> PhoneNumber:
+    """The campaign's own number, else the tenant's first active one. Raises: CampaignHasNoNumber."""
+    active = sa.select(PhoneNumber).where(PhoneNumber.status == "active")
     if campaign.phone_number_id is not None:
-        return campaign.phone_number_id
-    number_id = session.scalar(
-        sa.select(PhoneNumber.id)
-        .where(PhoneNumber.status == "active", PhoneNumber.is_whatsapp)
-        .order_by(PhoneNumber.created_at, PhoneNumber.id)
-        .limit(1)
-    )
-    if number_id is None:
+        statement = active.where(PhoneNumber.id == campaign.phone_number_id)
+    else:
+        statement = active.where(PhoneNumber.is_whatsapp).order_by(PhoneNumber.created_at, PhoneNumber.id).limit(1)
+    number = session.scalar(statement)
+    if number is None:
         raise CampaignHasNoNumber
-    return number_id
+    return number

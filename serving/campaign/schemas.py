@@ -30,11 +30,20 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(min_length=1, max_length=4096, description="{{name}} becomes the contact's name")]
 
 
+def _available(value: str | None) -> str | None:
+    if value not in (None, "broadcast"):
+        raise ValueError(f"{value} campaigns cannot be sent yet; broadcast can")
+    return value
+
+
+AvailableType = Annotated[CampaignType, AfterValidator(_available)]
+
+
 class CampaignCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     name: Name
-    type: CampaignType = "broadcast"
+    type: AvailableType = "broadcast"
     message_template: Text
     template_name: Annotated[
         str | None, Field(max_length=512, description="An approved template of the provider's")
@@ -56,7 +65,7 @@ class CampaignUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     name: Name | None = None
-    type: CampaignType | None = None
+    type: AvailableType | None = None
     message_template: Text | None = None
     template_name: Annotated[str | None, Field(max_length=512)] = None
     template_language: Annotated[str | None, Field(min_length=2, max_length=15)] = None
@@ -119,6 +128,9 @@ class CampaignPlanRead(BaseModel):
 
 
 class CampaignStarted(BaseModel):
+    """With `dry_run` nothing was changed: the campaign is as it was, and the plan is what starting now would decide."""
+
+    dry_run: bool
     campaign: CampaignRead
     plan: CampaignPlanRead
 

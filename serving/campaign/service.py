@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import logging
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from serving.campaign.plan import POLICY_VERSION, CampaignPlan, plan_campaign
+from serving.campaign.content import Templates, check_sendable
+from serving.campaign.plan import (
+    POLICY_VERSION,
+    CampaignHasNoSegment,
+    CampaignPlan,
+    CampaignReachesNobody,
+    number_of,
+    plan_campaign,
+    render_queued,
+)
 from serving.campaign.schemas import CampaignCreate, CampaignUpdate
-from serving.errors import Conflict, NotFound, Unprocessable
-from serving.kit.database import TENANT
+from serving.errors import Conflict, NotFound, ServingError, Unavailable, Unprocessable
+from serving.kit.database import TENANT, Database
 from serving.models import Campaign, PhoneNumber, Segment
 from serving.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _COPIED = (
     "type", "message_template", "template_name", "template_language", "attributes", "conversion_event",
     "attribution_seconds", "holdout_rate", "segment_id", "phone_number_id",
 )  # fmt: skip
-# Once people were assigned, these would change what their assignment or its measurement meant.
+# Once people were assigned, these would change what their assignment or its measurement meant, or whom they hear from.
 _FIXED_AFTER_START = frozenset(
-    {"attributes", "conversion_event", "attribution_seconds", "holdout_rate", "segment_id", "type"}
-)
+    {
+        "attributes", "conversion_event", "attribution_seconds", "holdout_rate", "segment_id", "type",
+        "phone_number_id", "start_date",
+    }
+)  # fmt: skip
+_CONTENT = frozenset({"message_template", "template_name", "template_language"})
+
+
+_REQUIRED = frozenset(
+    {
+        "name", "type", "message_template", "template_language", "attributes", "conversion_event",
+        "attribution_seconds", "holdout_rate",
+    }
+)  # fmt: skip
 
 
 class CampaignNotFound(NotFound):
@@ -63,32 +89,56 @@ def get(session: Session, campaign_id: uuid.UUID, *, lock: bool = False) -> Camp
     return campaign
 
 
-def update(session: Session, campaign_id: uuid.UUID, body: CampaignUpdate) -> Campaign:
-    """Raises: CampaignNotFound, CampaignStateRefused, Unprocessable."""
+def update(
+    session: Session, campaign_id: uuid.UUID, body: CampaignUpdate, now: dt.datetime, templates: Templates
+) -> Campaign:
+    """The campaign, changed. A scheduled one is planned when it starts, so that everything may change until then. A
+    paused one may get another text or template: what is still queued is written anew, to the same people. A running one
+    keeps what it says.
+
+    Raises: CampaignNotFound, CampaignStateRefused, CampaignNotSendable, CampaignHasNoNumber, ProviderUnavailable,
+    Unprocessable.
+    """
     campaign = get(session, campaign_id, lock=True)
     values = body.model_dump(exclude_unset=True)
-    required = {name for name in values if values[name] is None} & {
-        "name", "type", "message_template", "template_language", "attributes", "conversion_event",
-        "attribution_seconds",
-        "holdout_rate",
-    }  # fmt: skip
+    required = {name for name in values if values[name] is None} & _REQUIRED
     if required:
         raise Unprocessable(
             errors=[{"field": name, "message": "cannot be null", "code": "null"} for name in sorted(required)]
         )
-    if campaign.status in ("completed", "stopped"):
-        raise CampaignStateRefused(status_now=campaign.status, allowed=["draft", "scheduled", "running", "paused"])
-    if campaign.status in ("running", "paused") and _FIXED_AFTER_START & values.keys():
-        raise CampaignStateRefused(
-            "these are fixed once people were assigned", status_now=campaign.status, allowed=["draft", "scheduled"]
-        )
-    _check_references(session, values)
+    changes = {name: value for name, value in values.items() if getattr(campaign, name) != value}
+    _allow_changes(campaign, changes.keys())
+    _check_references(session, changes)
     _check_dates(values.get("start_date", campaign.start_date), values.get("end_date", campaign.end_date))
-    for name, value in values.items():
+    if campaign.status == "scheduled" and "start_date" in changes:
+        _check_start(changes["start_date"], now)
+    for name, value in changes.items():
         setattr(campaign, name, value)
+    if campaign.status == "scheduled" or (campaign.status == "paused" and _CONTENT & changes.keys()):
+        check_sendable(campaign, number_of(session, campaign), templates)
+    if campaign.status == "paused" and _CONTENT & changes.keys():
+        render_queued(session, campaign_id)
     session.flush()
     session.refresh(campaign)
     return campaign
+
+
+def _allow_changes(campaign: Campaign, changed: Collection[str]) -> None:
+    if not changed:
+        return
+    if campaign.status in ("completed", "stopped"):
+        raise CampaignStateRefused(status_now=campaign.status, allowed=["draft", "scheduled", "running", "paused"])
+    fixed = sorted(_FIXED_AFTER_START & set(changed)) if campaign.status in ("running", "paused") else []
+    if fixed:
+        raise CampaignStateRefused(
+            f"fixed once people were assigned: {', '.join(fixed)}",
+            status_now=campaign.status, allowed=["draft", "scheduled"],
+        )  # fmt: skip
+    if campaign.status == "running" and _CONTENT & set(changed):
+        raise CampaignStateRefused(
+            "pause the campaign to change what it says", status_now=campaign.status,
+            allowed=["draft", "scheduled", "paused"],
+        )  # fmt: skip
 
 
 def delete(session: Session, campaign_id: uuid.UUID) -> None:
@@ -101,29 +151,69 @@ def delete(session: Session, campaign_id: uuid.UUID) -> None:
 
 
 def start(
-    session: Session, campaign_id: uuid.UUID, now: dt.datetime, *, configured: Settings | None = None
-) -> tuple[Campaign, CampaignPlan]:
+    session: Session, campaign_id: uuid.UUID, now: dt.datetime, templates: Templates, *,
+    configured: Settings | None = None, dry_run: bool = False,
+) -> tuple[Campaign, CampaignPlan]:  # fmt: skip
     """The running campaign and who it goes to. Its messages are queued, not yet sent. The holdout is drawn by the
-    campaign's own id, so that starting again after a failure holds out the same people.
+    campaign's own id, so that starting again after a failure holds out the same people. With `dry_run` the plan only:
+    nothing is changed.
 
-    Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber.
+    Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber, CampaignNotSendable,
+    CampaignReachesNobody, ProviderUnavailable.
     """
+    attempt = session.begin_nested()
     campaign = _move(session, campaign_id, {"draft", "scheduled"}, "running")
-    campaign.start_date = now
+    check_sendable(campaign, number_of(session, campaign), templates)
+    if campaign.start_date is None or campaign.start_date > now:
+        campaign.start_date = now
     session.flush()
-    plan = plan_campaign(session, campaign_id, now, seed=str(campaign_id), configured=configured)
-    _make_due(session, campaign_id, now)
+    plan = plan_campaign(session, campaign_id, now, seed=str(campaign_id), configured=configured, dry_run=dry_run)
+    if dry_run:
+        attempt.rollback()
+    elif plan.eligible == 0:
+        raise CampaignReachesNobody(_reasons(plan), suppressed=plan.suppressed)
+    else:
+        attempt.commit()
     session.refresh(campaign)
     return campaign, plan
 
 
+def start_due(
+    database: Database, tenant_id: uuid.UUID, now: dt.datetime, templates: Templates, configured: Settings
+) -> list[uuid.UUID]:
+    """The scheduled campaigns whose time has come, now running. One that cannot start is a draft again, with the
+    reason; one whose provider does not answer is tried again at the next call."""
+    started = []
+    with database.tenant(tenant_id) as session:
+        due = sa.select(Campaign.id).where(Campaign.status == "scheduled", Campaign.start_date <= now)
+        found = list(session.scalars(due.order_by(Campaign.start_date, Campaign.id)))
+    for campaign_id in found:
+        try:
+            with database.tenant(tenant_id) as session:
+                start(session, campaign_id, now, templates, configured=configured)
+            started.append(campaign_id)
+        except (CampaignNotFound, CampaignStateRefused):
+            continue  # somebody else started, moved or removed it
+        except Unavailable as error:
+            log.warning("campaign.start_postponed", extra={"campaign_id": str(campaign_id), "error": str(error)})
+        except ServingError as error:
+            log.warning("campaign.not_started", extra={"campaign_id": str(campaign_id), "error": error.type_uri()})
+            with database.tenant(tenant_id) as session, contextlib.suppress(CampaignNotFound, CampaignStateRefused):
+                _move(session, campaign_id, {"scheduled"}, "draft", _why(error))
+    return started
+
+
 def pause(session: Session, campaign_id: uuid.UUID, reason: str = "paused by a user") -> Campaign:
-    """Waits for sends in flight, at most five seconds; afterwards none starts. Raises: as `start`."""
+    """Afterwards no send is allowed any more; one that was allowed a moment before may still leave, for at most five
+    seconds. Raises: as `start`."""
     return _move(session, campaign_id, {"running"}, "paused", reason)
 
 
-def resume(session: Session, campaign_id: uuid.UUID) -> Campaign:
-    return _move(session, campaign_id, {"paused"}, "running")
+def resume(session: Session, campaign_id: uuid.UUID, templates: Templates) -> Campaign:
+    """Raises: as `start`."""
+    campaign = _move(session, campaign_id, {"paused"}, "running")
+    check_sendable(campaign, number_of(session, campaign), templates)
+    return campaign
 
 
 def stop(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> Campaign:
@@ -148,20 +238,20 @@ def stop(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> Campaign
 
 def schedule(
     session: Session, campaign_id: uuid.UUID, start_date: dt.datetime, end_date: dt.datetime | None,
-    now: dt.datetime, *,
-    configured: Settings | None = None,
+    now: dt.datetime, templates: Templates,
 ) -> Campaign:  # fmt: skip
-    """The campaign with its messages queued for `start_date`, when the send path sets it running. Who it goes to is
-    decided now; every send is checked again when it is due. Raises: as `start`, Unprocessable."""
-    if start_date <= now:
-        raise Unprocessable(errors=[{"field": "start_date", "message": "lies in the past", "code": "past"}])
+    """The campaign, to be started at `start_date`. Who it goes to is decided then; that it could be sent is checked now
+    and then. Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber,
+    CampaignNotSendable, ProviderUnavailable, Unprocessable."""
+    _check_start(start_date, now)
     _check_dates(start_date, end_date)
     campaign = _move(session, campaign_id, {"draft", "scheduled"}, "scheduled")
     campaign.start_date = start_date
     campaign.end_date = end_date
+    if campaign.segment_id is None:
+        raise CampaignHasNoSegment
+    check_sendable(campaign, number_of(session, campaign), templates)
     session.flush()
-    plan_campaign(session, campaign_id, now, seed=str(campaign_id), configured=configured)
-    _make_due(session, campaign_id, start_date)
     session.refresh(campaign)
     return campaign
 
@@ -194,15 +284,14 @@ def _move(
     return campaign
 
 
-def _make_due(session: Session, campaign_id: uuid.UUID, due_at: dt.datetime) -> None:
-    """Messages queued by an earlier scheduling move with the campaign."""
-    session.execute(
-        sa.text(
-            "UPDATE outbound_messages SET due_at = :due_at WHERE campaign_id = :id AND state = 'queued' AND due_at"
-            " <> :due_at"
-        ),
-        {"id": campaign_id, "due_at": due_at},
-    )
+def _reasons(plan: CampaignPlan) -> str:
+    counts = sorted(plan.suppressed.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{reason} {count}" for reason, count in counts) or "the segment has no members"
+
+
+def _why(error: ServingError) -> str:
+    parts = [str(entry["message"]) for entry in error.fields.get("errors", ())] or [error.detail or ""]
+    return ": ".join(part for part in ("not started", error.title, "; ".join(parts)) if part)
 
 
 def _has_history(session: Session, campaign_id: uuid.UUID) -> bool:
@@ -218,6 +307,11 @@ def _check_references(session: Session, values: dict[str, Any]) -> None:
         wanted = values.get(name)
         if wanted is not None and session.scalar(sa.select(table.id).where(table.id == wanted)) is None:
             raise Unprocessable(errors=[{"field": name, "message": "there is no such thing", "code": "unknown"}])
+
+
+def _check_start(start_date: dt.datetime | None, now: dt.datetime) -> None:
+    if start_date is None or start_date <= now:
+        raise Unprocessable(errors=[{"field": "start_date", "message": "is not in the future", "code": "past"}])
 
 
 def _check_dates(start_date: dt.datetime | None, end_date: dt.datetime | None) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from serving.models.base import Base, Ingested, Known, TenantRow, Timestamp, tenant_key
@@ -18,6 +18,7 @@ class Campaign(TenantRow, Known, Ingested, Base):
         UniqueConstraint("tenant_id", "external_id"),
         tenant_key("segment_id", "segments"),
         tenant_key("phone_number_id", "phone_numbers"),
+        Index("ix_campaigns_scheduled", "start_date", postgresql_where=text("status = 'scheduled'")),
         CheckConstraint("type IN ('broadcast', 'drip', 'nurture', 'followup')", name="type"),
         CheckConstraint("status IN ('draft', 'scheduled', 'running', 'paused', 'completed', 'stopped')", name="status"),
         CheckConstraint("conversion_event IN ('order', 'redemption')", name="conversion_event"),

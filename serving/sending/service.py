@@ -77,9 +77,8 @@ class Sender:
 
 
 def due_numbers(database: Database, tenant_id: uuid.UUID, now: dt.datetime) -> list[uuid.UUID]:
-    """The numbers that have a message due, campaigns scheduled for `now` included, which this sets running."""
+    """The numbers that have a message due."""
     with database.tenant(tenant_id) as session:
-        session.execute(sa.text(statements.START_SCHEDULED), {"now": now})
         return list(session.scalars(sa.text(statements.NUMBERS_DUE), {"now": now}))
 
 

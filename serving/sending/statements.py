@@ -6,9 +6,6 @@ the inbox does."""
 
 from __future__ import annotations
 
-START_SCHEDULED = """
-    UPDATE campaigns SET status = 'running', status_reason = NULL WHERE status = 'scheduled' AND start_date <= :now
-"""
 NUMBERS_DUE = """
     SELECT DISTINCT o.phone_number_id FROM outbound_messages AS o LEFT JOIN campaigns AS c ON c.id = o.campaign_id
     WHERE o.state = 'queued' AND o.due_at <= :now AND (o.campaign_id IS NULL OR c.status NOT IN ('draft', 'scheduled',
@@ -144,7 +141,11 @@ MESSAGES = """
     ON CONFLICT (tenant_id, provider_id) DO NOTHING
 """
 COMPLETE_CAMPAIGNS = """
-    UPDATE campaigns AS c SET status = 'completed', status_reason = NULL
+    UPDATE campaigns AS c SET status = 'completed', status_reason = (
+        SELECT 'nothing was sent: ' || string_agg(reason || ' ' || messages, ', ' ORDER BY messages DESC, reason)
+        FROM (SELECT coalesce(o.reason, o.state) AS reason, count(*) AS messages FROM outbound_messages AS o
+              WHERE o.campaign_id = c.id GROUP BY 1) AS reasons
+        WHERE NOT EXISTS (SELECT FROM outbound_messages AS o WHERE o.campaign_id = c.id AND o.provider_id IS NOT NULL))
     WHERE c.status = 'running' AND c.type = 'broadcast'
       AND EXISTS (SELECT FROM decisions AS d WHERE d.campaign_id = c.id AND d.stage = 'plan')
       AND NOT EXISTS (SELECT FROM outbound_messages AS o WHERE o.campaign_id = c.id AND o.state IN ('queued',

@@ -8,6 +8,7 @@ import uuid
 
 import sqlalchemy as sa
 
+from serving.campaign.service import start_due
 from serving.conversation.service import process_inbound
 from serving.kit.clock import utc_now
 from serving.kit.database import Database
@@ -44,10 +45,12 @@ def process(tenant_id: str) -> None:
 
 @app.task(name=DISPATCH)
 def dispatch(tenant_id: str) -> None:
-    """Sends what is due for the tenant. What its numbers' pace leaves over is its next turn's."""
+    """Starts the tenant's campaigns whose time has come, and sends what is due. What its numbers' pace leaves over is
+    its next turn's."""
     held, tenant = worker(), uuid.UUID(tenant_id)
     held.wake.keep(DISPATCH, tenant)
     try:
+        start_due(held.database, tenant, utc_now(), held.sender.drivers.templates, held.settings)
         sent = held.sender.dispatch(tenant)
     finally:
         held.wake.release(DISPATCH, tenant)

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from serving.campaign.plan import plan_campaign
-from serving.consent.suppression import phone_hmac
 from serving.kit.database import Database
 
 PATH = "/api/v1/campaigns"
@@ -20,58 +19,6 @@ def opened(database):
     held = Database(database.app)
     yield held
     held.dispose()
-
-
-@pytest.fixture
-def audience(database, tenant, settings):
-    """A segment of 200 who may be written to, and one each of those who may not; the number to send from."""
-    tenant_id, segment_id = tenant.tenant_id, uuid.uuid4()
-    with psycopg.connect(database.admin) as connection:
-        if not connection.execute("SELECT 1 FROM phone_numbers WHERE tenant_id = %s", (tenant_id,)).fetchone():
-            database.add_number(tenant_id, uuid.uuid4().hex[:12])
-        connection.execute(
-            "INSERT INTO segments (tenant_id, id, name, kind) VALUES (%s, %s, %s, 'static')",
-            (tenant_id, segment_id, str(segment_id)),
-        )
-        people = [("active", "opted_in", True)] * 200 + [
-            ("active", None, True), ("active", "opted_out", True), ("unreachable", "opted_in", True),
-            ("active", "opted_in", False), ("active", "opted_in", True),
-        ]  # fmt: skip
-        for index, (status, consent, has_phone) in enumerate(people):
-            contact_id = uuid.uuid4()
-            phone = f"+999{contact_id.int % 10**12:012d}" if has_phone else None
-            connection.execute(
-                "INSERT INTO contacts (tenant_id, id, phone, status, name) VALUES (%s, %s, %s, %s, 'Ada')",
-                (tenant_id, contact_id, phone, status),
-            )
-            if consent:
-                connection.execute(
-                    "INSERT INTO consents (tenant_id, contact_id, status, effective_at, source) VALUES (%s, %s, %s,"
-                    " now(), 'test')",
-                    (tenant_id, contact_id, consent),
-                )
-            if index == len(people) - 1:
-                hmac = phone_hmac(phone, settings.phone_hmac_key.get_secret_value())
-                connection.execute(
-                    "INSERT INTO unsubscribers (tenant_id, phone_hmac, reason, date) VALUES (%s, %s, 'test', now())",
-                    (tenant_id, hmac),
-                )
-            connection.execute(
-                "INSERT INTO segment_members (tenant_id, segment_id, contact_id) VALUES (%s, %s, %s)",
-                (tenant_id, segment_id, contact_id),
-            )
-    return segment_id
-
-
-@pytest.fixture
-def campaign(api, as_admin, audience):
-    body = {
-        "name": "Autumn", "message_template": "Hi {{name}}", "template_name": "hello", "segment_id": str(audience),
-        "holdout_rate": 0.25, "attributes": {"offer_type": "discount", "discount_rate": 0.2, "channels": ["whatsapp"]},
-    }  # fmt: skip
-    answer = api.post(f"{PATH}/", json=body, headers=as_admin)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
 
 
 class TestStart:
@@ -115,7 +62,7 @@ class TestStart:
         answer = api.post(f"{PATH}/{campaign['id']}/start", headers=as_admin)
         assert (answer.status_code, answer.json()["status_now"]) == (409, "running")
 
-    def test_without_a_segment_is_a_conflict(self, api, as_admin):
+    def test_without_a_segment_is_a_conflict(self, api, as_admin, number_id):
         made = api.post(f"{PATH}/", json={"name": "Nobody", "message_template": "Hi"}, headers=as_admin).json()
         assert api.post(f"{PATH}/{made['id']}/start", headers=as_admin).status_code == 409
 
@@ -135,19 +82,6 @@ class TestLife:
         assert stats["states"] == {"suppressed": queued}
         assert stats["suppressed"]["campaign_stopped"] == queued
         assert api.post(f"{url}/resume", headers=as_admin).status_code == 409
-
-    def test_a_schedule_queues_for_later_and_start_moves_it_to_now(self, api, as_admin, campaign, database):
-        url, later = f"{PATH}/{campaign['id']}", dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
-        assert (
-            api.post(f"{url}/schedule", json={"start_date": later.isoformat()}, headers=as_admin).json()["status"]
-            == "scheduled"
-        )
-        due = "SELECT min(due_at), max(due_at) FROM outbound_messages WHERE campaign_id = %s"
-        with psycopg.connect(database.admin) as connection:
-            assert connection.execute(due, (campaign["id"],)).fetchone() == (later, later)
-        assert api.post(f"{url}/start", headers=as_admin).status_code == 200
-        with psycopg.connect(database.admin) as connection:
-            assert connection.execute(due, (campaign["id"],)).fetchone()[1] < later
 
     def test_update_delete_duplicate_and_filter(self, api, as_admin, campaign):
         url = f"{PATH}/{campaign['id']}"
@@ -169,6 +103,9 @@ class TestLife:
             {"tenant_id": str(uuid.uuid4())},
             {"status": "running"},
             {"holdout_rate": 1.0},
+            {"type": "drip"},
+            {"type": "nurture"},
+            {"type": "followup"},
             {"segment_id": str(uuid.uuid4())},
         ],
     )

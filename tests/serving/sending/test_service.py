@@ -49,6 +49,17 @@ class TestDispatch:
         decided = outbox.all("SELECT outcome, reason FROM decisions WHERE tenant_id = %s", outbox.tenant_id)
         assert decided == [("suppress", reason)] * 2
 
+    def test_a_campaign_that_sent_nothing_ends_with_the_reasons(self, sender, outbox):
+        ids = outbox.add(3, consent="opted_out") + outbox.add(1, consent=None)
+        outbox.execute(
+            "INSERT INTO decisions (tenant_id, campaign_id, contact_id, stage, outcome, reason, policy_version,"
+            " decided_at) VALUES (%s, %s, %s, 'plan', 'send', 'eligible', 'test', now())",
+            outbox.tenant_id, outbox.campaign_id, contact_of(outbox, ids[0]),
+        )  # fmt: skip
+        sender.dispatch(outbox.tenant_id)
+        ended = outbox.one("SELECT status, status_reason FROM campaigns WHERE id = %s", outbox.campaign_id)
+        assert ended == ("completed", "nothing was sent: opted_out 3, no_consent 1")
+
     def test_a_paused_campaign_keeps_its_messages_queued(self, sender, outbox, cloud_api):
         outbox.add(3)
         outbox.execute("UPDATE campaigns SET status = 'paused' WHERE id = %s", outbox.campaign_id)
