@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,7 @@ from serving.contact.schemas import (
     ContactFilter,
     ContactRead,
     ContactUpdate,
+    ErasureRead,
     MarketingConsent,
     PhoneCheck,
     PhoneCheckRead,
@@ -23,7 +24,7 @@ from serving.contact.schemas import (
     Status,
     TagsAdd,
 )
-from serving.contact.service import ContactExists, ContactNotFound, PhoneNumberInvalid
+from serving.contact.service import ContactExists, ContactNotFound, ErasureNotFound, PhoneNumberInvalid
 from serving.errors import Unavailable, problems
 from serving.kit.clock import NowDep
 from serving.kit.dependencies import SettingsDep
@@ -113,6 +114,12 @@ def validate_phone(body: PhoneCheck, _caller: ContactsRead, session: SessionDep)
     return PhoneCheckRead(valid=True, phone=phone.e164, contact_id=contact_id)
 
 
+@router.get("/erasures/{id}", responses=problems(ErasureNotFound))
+def erasure(id: uuid.UUID, _caller: ContactsRead, session: SessionDep) -> ErasureRead:
+    """When the contact of this id was erased, and when the last copy of what was known of it was gone."""
+    return ErasureRead.model_validate(service.erasure_of(session, id))
+
+
 @router.get("/{id}", responses=problems(ContactNotFound))
 def get(id: uuid.UUID, _caller: ContactsRead, session: SessionDep) -> ContactRead:
     return _read(session, service.get(session, id))
@@ -128,11 +135,14 @@ def update(
 
 
 @router.delete("/{id}", status_code=204, responses=problems(ContactNotFound, Unavailable))
-def delete(id: uuid.UUID, _caller: ContactsWrite, session: SessionDep, settings: SettingsDep, now: NowDep) -> Response:
-    """Erases the person: contact, conversations, orders, features and scores. An opt-out is kept as a digest."""
+def delete(
+    request: Request, id: uuid.UUID, _caller: ContactsWrite, session: SessionDep, settings: SettingsDep, now: NowDep
+) -> Response:
+    """Erases the person: contact, conversations, orders, features and scores. An opt-out is kept as a digest. The
+    warehouse and the files made of it follow; `Location` tells where to ask how far that is."""
     key = settings.phone_hmac_key.get_secret_value()
     service.delete(session, id, hmac_key=key, redis_url=settings.redis_url, now=now)
-    return Response(status_code=204)
+    return Response(status_code=204, headers={"Location": str(request.url_for("erasure", id=str(id)).path)})
 
 
 @router.post("/{id}/tags", responses=problems(ContactNotFound))

@@ -1,13 +1,15 @@
 """Forgetting a person. The rows that belong to a contact go with it; this is about what names it elsewhere.
 
-Of the person nothing stays but, if it opted out, the HMAC of its number. What else is kept names nobody: digests of the
-keys of its events, so that a provider that repeats itself does not bring it back, and the ids of the deleted rows, by
-which the warehouse forgets them as well. The published marts follow with the next publication.
+Of the person nothing stays but, if it opted out, the HMAC of its number. What else is kept names nobody: keyed digests
+of the keys of its events, so that a provider that repeats itself does not bring it back, and the ids of the deleted
+rows, by which the warehouse forgets them as well (orchestration.lib.purging).
 """
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import re
 import uuid
 from collections.abc import Iterable
 
@@ -18,56 +20,60 @@ from sqlalchemy.orm import Session
 
 from serving.conversation.service import hold_inbox
 from serving.errors import Unavailable
+from serving.kit import keyed_digest
 from serving.models import Contact
 from serving.prediction.service import scores_key
 
 # Providers repeat a delivery for days; the promise is a month.
 DIGESTS_KEPT = dt.timedelta(days=30)
-# What follows a message's id in the key of an event about it.
-_SUFFIXES = ("", ":echo", ":sent", ":delivered", ":read", ":played", ":failed", ":deleted", ":warning")
-_DIGEST = "encode(sha256(convert_to({key}, 'UTF8')), 'hex')"
+# Events that were being received when the search for the others began.
+OVERLAP = dt.timedelta(minutes=5)
 
-_FORGET_MESSAGES = sa.text(f"""
+# What is said of a message is known by the message's id, whatever the word that follows it.
+_DIGEST_MESSAGES = sa.text(f"""
+    INSERT INTO erased_events (tenant_id, key_digest, created_at)
+    SELECT :tenant, {keyed_digest.of("provider_id")}, :now
+    FROM (SELECT provider_id FROM messages WHERE contact_id = :contact
+          UNION SELECT provider_id FROM outbound_messages WHERE contact_id = :contact AND provider_id IS NOT NULL
+         ) AS said
+    ON CONFLICT (tenant_id, key_digest) DO NOTHING
+""")
+_FORGET = sa.text(f"""
     WITH said AS (
         SELECT provider_id FROM messages WHERE contact_id = :contact
         UNION SELECT provider_id FROM outbound_messages WHERE contact_id = :contact AND provider_id IS NOT NULL
     ),
-    keys AS (SELECT provider_id || suffix AS key FROM said CROSS JOIN unnest(CAST(:suffixes AS text[])) AS suffix),
-    forgotten AS (DELETE FROM inbound_events AS e USING keys WHERE e.event_key = keys.key)
-    INSERT INTO erased_events (tenant_id, key_digest, created_at)
-    SELECT :tenant, {_DIGEST.format(key="key")}, :now FROM keys ON CONFLICT (tenant_id, key_digest) DO NOTHING
-""")
-# Events that became no message, or name a person beside one: searched for the number and the user ids.
-_FORGET_MENTIONS = sa.text(f"""
-    WITH forgotten AS (
+    forgotten AS (
         DELETE FROM inbound_events
-        WHERE (processed_at IS NULL OR error IS NOT NULL OR kind IN ('echo', 'other'))
-          AND payload::text LIKE ANY (CAST(:names AS text[]))
+        WHERE (processed_at IS NULL OR received_at >= :since)
+          AND (event_key IN (SELECT provider_id FROM said)
+               OR regexp_replace(event_key, ':[^:]*$', '') IN (SELECT provider_id FROM said)
+               OR (event_key || ' ' || payload::text) ~ :names)
         RETURNING event_key
     )
     INSERT INTO erased_events (tenant_id, key_digest, created_at)
-    SELECT :tenant, {_DIGEST.format(key="event_key")}, :now FROM forgotten
+    SELECT :tenant, {keyed_digest.of("event_key")}, :now FROM forgotten
     ON CONFLICT (tenant_id, key_digest) DO NOTHING
 """)
 
 
+def forget_past_events(session: Session, contact: Contact, key: str, now: dt.datetime) -> None:
+    """Deletes the events that name the contact, of all that the tenant ever received. Reads the whole inbox once (some
+    seconds for a million events) and keeps nobody from applying other events meanwhile."""
+    _forget(session, contact, key, now, since=dt.datetime(1, 1, 1, tzinfo=dt.UTC))
+
+
 def hold(session: Session) -> None:
     """Waits until no event is being applied, and keeps it so until the transaction ends: one about the person that is
-    under way would make it anew. Call it before anything is locked."""
+    under way would make it anew. Call it before a contact is locked."""
     hold_inbox(session)
 
 
-def forget_events(session: Session, contact: Contact, now: dt.datetime) -> None:
-    """Deletes the tenant's inbound events that name the contact, those that came and those that will come again."""
-    tenant = {"tenant": contact.tenant_id, "now": now}
-    session.execute(_FORGET_MESSAGES, tenant | {"contact": contact.id, "suffixes": list(_SUFFIXES)})
-    names = session.scalars(
-        sa.text("SELECT value FROM contact_identities WHERE contact_id = :contact AND kind <> 'external'"),
-        {"contact": contact.id},
-    ).all()
-    patterns = [_pattern(name) for name in {*names, contact.phone or ""} if name]
-    if patterns:
-        session.execute(_FORGET_MENTIONS, tenant | {"names": patterns})
+def forget_events(session: Session, contact: Contact, key: str, now: dt.datetime) -> None:
+    """The same of the events that came meanwhile; and from here on what comes again is not taken in."""
+    _forget(session, contact, key, now, since=now - OVERLAP)
+    values = {"tenant": contact.tenant_id, "contact": contact.id, "now": now}
+    session.execute(_DIGEST_MESSAGES, values | keyed_digest.parameters(key))
     session.execute(sa.text("DELETE FROM erased_events WHERE created_at < :before"), {"before": now - DIGESTS_KEPT})
 
 
@@ -85,6 +91,35 @@ def forget_online(redis_url: str, tenant_id: uuid.UUID, contact_id: uuid.UUID, m
         raise Unavailable("the online store cannot forget now; nothing was deleted") from error
 
 
-def _pattern(name: str) -> str:
-    text = name.removeprefix("+").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{text}%"
+def _forget(session: Session, contact: Contact, key: str, now: dt.datetime, *, since: dt.datetime) -> None:
+    known = session.scalars(
+        sa.text("SELECT value FROM contact_identities WHERE contact_id = :contact AND kind <> 'external'"),
+        {"contact": contact.id},
+    ).all()
+    values = {"tenant": contact.tenant_id, "contact": contact.id, "now": now, "since": since}
+    names = pattern({name for name in (*known, contact.phone) if name})
+    session.execute(_FORGET, values | {"names": names} | keyed_digest.parameters(key))
+
+
+def pattern(names: Iterable[str]) -> str:
+    """A regular expression of PostgreSQL's that finds any of the names: a number as it is written and within the ids of
+    its messages, which hold it in base64."""
+    found = []
+    for name in sorted(names):
+        plain = name.removeprefix("+")
+        edge = "[0-9]" if plain.isdigit() else "[[:alnum:]]"
+        found.append(f"(?<!{edge}){re.escape(plain)}(?!{edge})")
+        if plain.isdigit():
+            found += [re.escape(part) for part in base64_parts(plain.encode())]
+    return "|".join(found) or "^$"
+
+
+def base64_parts(data: bytes) -> list[str]:
+    """What every base64 text that holds the bytes contains one of: they may begin at any of three places in a group,
+    and the characters at either end depend on their neighbours."""
+    parts = []
+    for shift in range(3):
+        text = base64.b64encode(b"\0" * shift + data).decode().rstrip("=")
+        end = (shift + len(data)) * 8 // 6
+        parts.append(text[-(-shift * 8 // 6) : end])
+    return parts

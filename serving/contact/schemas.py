@@ -102,6 +102,17 @@ class ContactRead(BaseModel):
     updated_at: dt.datetime
 
 
+class ErasureRead(BaseModel):
+    """`erased_at`: the product no longer knows the contact. `purged_at`: nor do the warehouse, the training sets, the
+    analysts' files and the rejected rows of imports; null until then. Backups are not touched."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    contact_id: uuid.UUID
+    erased_at: dt.datetime
+    purged_at: dt.datetime | None
+
+
 class TagsAdd(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

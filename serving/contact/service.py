@@ -19,11 +19,15 @@ from serving.contact import erasure, repository
 from serving.contact.schemas import ContactCreate, ContactFilter, ContactUpdate
 from serving.errors import Conflict, NotFound, Unprocessable
 from serving.kit.pagination import PageRequest, Pagination, paginate
-from serving.models import Consent, ConsentEvent, Contact, ContactIdentity, Score, Unsubscriber
+from serving.models import Consent, ConsentEvent, Contact, ContactIdentity, Erasure, Score, Unsubscriber
 
 
 class ContactNotFound(NotFound):
     title = "There is no such contact"
+
+
+class ErasureNotFound(NotFound):
+    title = "No contact of this id was erased"
 
 
 class ContactExists(Conflict):
@@ -83,18 +87,30 @@ def update(session: Session, contact_id: uuid.UUID, body: ContactUpdate, *, hmac
 
 def delete(session: Session, contact_id: uuid.UUID, *, hmac_key: str, redis_url: str, now: dt.datetime) -> None:
     """Erases the person: the contact and all that was said, done and learnt, and the events that told of it. An
-    opt-out of the number stays, as its HMAC. See serving.contact.erasure.
+    opt-out of the number stays, as its HMAC. What lies outside the database follows; `erasure` tells how far it is.
+    See serving.contact.erasure.
 
     Raises: ContactNotFound; Unavailable when the online store cannot forget, and then nothing is deleted.
     """
+    erasure.forget_past_events(session, get(session, contact_id), hmac_key, now)
     erasure.hold(session)
     contact = _locked(session, contact_id)
     _remember_opt_out(session, contact, hmac_key=hmac_key, now=now)
-    erasure.forget_events(session, contact, now)
+    erasure.forget_events(session, contact, hmac_key, now)
     models = session.scalars(sa.select(Score.model).where(Score.contact_id == contact_id)).all()
     session.execute(sa.delete(Contact).where(Contact.id == contact_id))
+    session.add(Erasure(tenant_id=contact.tenant_id, contact_id=contact_id, erased_at=now))
+    session.flush()
     # Last, and before the commit: what is not erased online must be asked for again.
     erasure.forget_online(redis_url, contact.tenant_id, contact_id, models)
+
+
+def erasure_of(session: Session, contact_id: uuid.UUID) -> Erasure:
+    """Raises: ErasureNotFound."""
+    found = session.scalar(sa.select(Erasure).where(Erasure.contact_id == contact_id))
+    if found is None:
+        raise ErasureNotFound
+    return found
 
 
 def search(session: Session, text: str, request: PageRequest) -> tuple[list[Contact], Pagination]:

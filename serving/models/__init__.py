@@ -7,6 +7,7 @@ from serving.models.contact import Contact, ContactIdentity
 from serving.models.conversation import Conversation
 from serving.models.deleted_row import DeletedRow
 from serving.models.erased_event import ErasedEvent
+from serving.models.erasure import Erasure
 from serving.models.import_run import ImportRun
 from serving.models.inbound_event import InboundEvent
 from serving.models.message import Message, MessageStatusEvent, Reply
@@ -32,6 +33,7 @@ __all__ = [
     "Decision",
     "DeletedRow",
     "ErasedEvent",
+    "Erasure",
     "ImportRun",
     "InboundEvent",
     "Message",

@@ -15,11 +15,6 @@ class InboundEvent(TenantRow, Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "event_key"),
         Index("ix_inbound_events_pending", "tenant_id", "received_at", postgresql_where=text("processed_at IS NULL")),
-        Index(
-            "ix_inbound_events_unapplied",
-            "tenant_id",
-            postgresql_where=text("processed_at IS NULL OR error IS NOT NULL OR kind IN ('echo', 'other')"),
-        ),
     )
 
     event_key: Mapped[str]

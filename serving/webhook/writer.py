@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from serving.errors import Unavailable
+from serving.kit import keyed_digest
 from serving.kit.clock import utc_now
 from serving.kit.database import Database
 from serving.webhook.receiver import InboxRow
@@ -36,15 +37,20 @@ _STAGING = sa.text("""
 """)
 _COPY = "COPY inbox_staging (position, event_key, kind, provider_number_id, occurred_at, payload) FROM STDIN"
 # Sorted by key, so that two writers with the same events wait for each other instead of deadlocking.
-_STORE = sa.text("""
+# An event's key is its message's id, or that and a word of what happened to it.
+_STORE = sa.text(
+    """
     INSERT INTO inbound_events (tenant_id, event_key, kind, provider_number_id, occurred_at, received_at, payload)
     SELECT :tenant_id, event_key, kind, provider_number_id, occurred_at,
            CAST(:received_at AS timestamptz) + position * interval '1 microsecond', payload
     FROM (SELECT DISTINCT ON (event_key) * FROM inbox_staging ORDER BY event_key, position) AS fresh
-    WHERE NOT EXISTS (SELECT FROM erased_events AS erased
-                      WHERE erased.key_digest = encode(sha256(convert_to(fresh.event_key, 'UTF8')), 'hex'))
+    WHERE NOT EXISTS (SELECT FROM erased_events AS erased WHERE erased.key_digest IN ({event}, {message}))
     ON CONFLICT (tenant_id, event_key) DO NOTHING
-""")
+""".format(
+        event=keyed_digest.of("fresh.event_key"),
+        message=keyed_digest.of("regexp_replace(fresh.event_key, ':[^:]*$', '')"),
+    )
+)
 
 
 @dataclass(slots=True)
@@ -62,8 +68,9 @@ class InboxWriter:
     """One thread that writes what many requests submit. While a transaction commits, the next group gathers; a lone
     request waits for nobody."""
 
-    def __init__(self, database: Database, on_stored: Callable[[set[uuid.UUID]], None]) -> None:
+    def __init__(self, database: Database, on_stored: Callable[[set[uuid.UUID]], None], digest_key: str) -> None:
         self._database = database
+        self._digest = keyed_digest.parameters(digest_key)
         self._on_stored = on_stored
         self._submissions: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._waiting_rows = 0
@@ -156,7 +163,7 @@ class InboxWriter:
                 with raw.cursor() as cursor, cursor.copy(_COPY) as copy:
                     for position, row in enumerate(merged[tenant_id]):
                         copy.write_row((position, *row))
-                result = connection.execute(_STORE, {"tenant_id": tenant_id, "received_at": received_at})
+                result = connection.execute(_STORE, {"tenant_id": tenant_id, "received_at": received_at} | self._digest)
                 stored += result.rowcount
                 connection.execute(sa.text("TRUNCATE inbox_staging"))
         self.transactions += 1
@@ -168,7 +175,8 @@ async def webhook_writer(app: FastAPI) -> AsyncIterator[InboxWriter]:
     """The writer of one API process, at `app.state.inbox_writer`, and its `app.state.wake`. Needs
     `app.state.settings` and `.database`."""
     wake = Wake(app.state.settings.redis_url)
-    writer = InboxWriter(app.state.database, lambda tenants: wake.inbound(tenants, utc_now()))
+    key = app.state.settings.phone_hmac_key.get_secret_value()
+    writer = InboxWriter(app.state.database, lambda tenants: wake.inbound(tenants, utc_now()), key)
     writer.start()
     app.state.inbox_writer = writer
     app.state.wake = wake

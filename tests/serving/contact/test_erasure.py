@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import uuid
@@ -57,8 +58,19 @@ def status(wamid, word):
     return body(statuses=[{"id": wamid, "status": word, "timestamp": "1770000200", "recipient_id": PHONE}])
 
 
+def telling(wamid, word):
+    """A status that names the person by nothing but its message's id."""
+    item = {"id": wamid, "status": word, "timestamp": "1770000200"}
+    return body(statuses=[item])
+
+
+# Of the kind the provider makes: the number is in it, at any of the three places of a group of base64.
+WAMIDS = tuple(
+    "wamid." + base64.b64encode(b"\x1c\x18\x0c"[:n] + PHONE.encode() + b"\x15\x02").decode() for n in (1, 2, 3)
+)
 # The last is no message anybody knows, and waits.
 EVENTS = (
+    message(WAMIDS[0]), status(WAMIDS[0], "held_for_review"), telling(WAMIDS[1], "pinned"), telling(WAMIDS[2], "sent"),
     message("wamid.1"), message("wamid.stop", said="STOP"), echo("wamid.2", "Dear Ada"), status("wamid.2", "delivered"),
     status("wamid.2", "read"), message("wamid.3", OTHER_PHONE, OTHER_SAID), status("wamid.unknown", "read"),
 )  # fmt: skip
@@ -139,25 +151,55 @@ class TestErasure:
             assert found(database, text) >= {"inbound_events"}, text
         assert "messages" in found(database, SAID)
         assert api.delete(f"/api/v1/contacts/{person}", headers=as_admin).status_code == 204
-        for text in (PHONE, NAME, SAID, USER_ID, "ada@engine.example", "Dear Ada", "1815", "wamid.1", "wamid.2"):
+        for text in (
+            PHONE,
+            NAME,
+            SAID,
+            USER_ID,
+            "ada@engine.example",
+            "Dear Ada",
+            "1815",
+            "wamid.1",
+            "wamid.2",
+            *WAMIDS,
+        ):
             assert found(database, text) == set(), text
         # By its id the warehouse learns what to forget; the id names nobody any more.
-        assert found(database, str(person)) == {"deleted_rows"}
+        assert found(database, str(person)) == {"deleted_rows", "erasures"}
         with redis.Redis.from_url(redis_url) as client:
             assert client.exists(contact_key(tenant.tenant_id, person)) == 0
             assert client.zrange(scores_key(tenant.tenant_id, "churn"), 0, -1) == [b"another"]
 
         # What the provider repeats, and what it still had to say of old messages, does not bring the person back.
-        for event in (*EVENTS, status("wamid.1", "read"), status("wamid.2", "failed")):
+        later = (status("wamid.1", "read"), status("wamid.2", "failed"), status("wamid.1", "billed"))
+        for event in (*EVENTS, *later):
             assert deliver(event).status_code == 200
         process()
-        assert found(database, PHONE) == set()
+        for text in (PHONE, *WAMIDS):
+            assert found(database, text) == set(), text
         assert found(database, OTHER_SAID) == {"messages", "inbound_events"}
 
         # The opt-out outlives it, as a digest.
         back = api.post("/api/v1/contacts/", headers=as_admin, json={"phone": f"+{PHONE}"}).json()
         assert back["marketing_consent"] == "opted_out"
         assert api.delete(f"/api/v1/contacts/{back['id']}", headers=as_admin).status_code == 204
+
+    def test_tells_how_far_it_is(self, api, as_admin, as_stranger, database):
+        made = api.post("/api/v1/contacts/", headers=as_admin, json={"phone": "+999400000012"}).json()
+        place = f"/api/v1/contacts/erasures/{made['id']}"
+        assert api.get(place, headers=as_admin).status_code == 404
+        erased = api.delete(f"/api/v1/contacts/{made['id']}", headers=as_admin)
+        assert (erased.status_code, erased.headers["location"]) == (204, place)
+        told = api.get(place, headers=as_admin).json()
+        assert (told["contact_id"], told["purged_at"]) == (made["id"], None)
+        assert told["erased_at"] is not None
+        assert api.get(place, headers=as_stranger).status_code == 404
+
+    def test_leaves_alone_what_holds_the_number_within_another(self, api, as_admin, database, deliver):
+        made = api.post("/api/v1/contacts/", headers=as_admin, json={"phone": "+999400000013"}).json()
+        assert deliver(message("wamid.longer", OTHER_PHONE, "my parcel is 10999400000013")).status_code == 200
+        assert api.delete(f"/api/v1/contacts/{made['id']}", headers=as_admin).status_code == 204
+        assert found(database, "my parcel is") == {"inbound_events"}
 
     def test_is_undone_whole_when_the_online_store_is_away(self, settings, as_admin, api):
         from fastapi.testclient import TestClient

@@ -28,7 +28,8 @@ TENANT_TABLES = sorted(name for name, table in Base.metadata.tables.items() if "
 
 def in_catalog(database, query, *parameters):
     with psycopg.connect(database.admin) as connection:
-        return connection.execute(query, parameters).fetchall()
+        given = parameters[0] if len(parameters) == 1 and isinstance(parameters[0], dict) else parameters
+        return connection.execute(query, given).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,152 @@ class TestEveryTenantTable:
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
             connection.execute("SELECT set_config('app.tenant_id', '', true)")
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+OPERATORS_ALONE = ("users", "tenant_users", "phone_numbers", "tenants")
+ROLES = ("app", "worker", "etl_read", "publisher")
+
+
+class TestRights:
+    """What no route and no worker does, no session of theirs may do either."""
+
+    @pytest.fixture
+    def stranger(self, database):
+        """A person of another tenant than the one that asks."""
+        theirs = database.add_tenant()
+        with psycopg.connect(database.admin) as connection:
+            user = connection.execute(
+                "INSERT INTO users (username, email, password_hash) VALUES (%(n)s, %(n)s, 'a-hash') RETURNING id",
+                {"n": f"{uuid.uuid4().hex}@example.com"},
+            ).fetchone()[0]
+            connection.execute(
+                "INSERT INTO tenant_users (tenant_id, user_id, role) VALUES (%s, %s, 'admin')", (theirs, user)
+            )
+        return user
+
+    @pytest.mark.parametrize("role", ["app", "worker"])
+    def test_a_tenant_takes_in_no_person_of_another(self, database, stranger, role):
+        ours = database.add_tenant()
+        with psycopg.connect(getattr(database, role)) as connection:
+            connection.execute("SELECT set_config('app.tenant_id', %s, false)", (str(ours),))
+            connection.commit()
+            for statement in (
+                "INSERT INTO tenant_users (tenant_id, user_id, role) VALUES (%s, %s, 'sales')",
+                "UPDATE tenant_users SET tenant_id = %s, user_id = %s",
+                "UPDATE users SET username = %s WHERE id = %s",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement, (str(ours), stranger))
+                connection.rollback()
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_a_password_is_read_by_the_look_up_of_the_login_alone(self, database, role):
+        (may,) = in_catalog(
+            database,
+            "SELECT has_table_privilege(%(r)s, 'users', 'SELECT'), has_column_privilege(%(r)s, 'users', 'password_hash',"
+            " 'SELECT'), has_any_column_privilege(%(r)s, 'users', 'INSERT, UPDATE, REFERENCES')",
+            {"r": role},
+        )
+        assert may == (False, False, False)
+
+    def test_members_of_a_tenant_are_known_to_it_without_their_password(self, database, stranger):
+        with psycopg.connect(database.admin) as connection:
+            (theirs,) = connection.execute(
+                "SELECT tenant_id FROM tenant_users WHERE user_id = %s", (stranger,)
+            ).fetchone()
+        with psycopg.connect(database.app) as connection:
+            connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(theirs),))
+            assert connection.execute("SELECT id FROM users").fetchall() == [(stranger,)]
+
+    @pytest.mark.parametrize("role", ROLES)
+    @pytest.mark.parametrize("table", OPERATORS_ALONE)
+    def test_what_only_an_operator_makes_nobody_else_makes(self, database, role, table):
+        rights = in_catalog(
+            database,
+            "SELECT right_ FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) AS right_"
+            " WHERE has_table_privilege(%s, %s, right_)",
+            role,
+            table,
+        )
+        assert rights == []
+
+    @pytest.mark.parametrize(
+        "column",
+        ["tenants.id", "tenants.slug", "tenants.plan", "phone_numbers.provider_number_id", "phone_numbers.phone"],
+    )
+    def test_names_that_are_unique_in_the_world_are_the_operators(self, database, column):
+        table, name = column.split(".")
+        for role in ROLES:
+            assert in_catalog(database, "SELECT has_column_privilege(%s, %s, %s, 'UPDATE')", role, table, name) == [
+                (False,)
+            ]
+
+    def test_no_role_of_a_process_is_a_member_of_another(self, database):
+        assert in_catalog(
+            database,
+            "SELECT m.rolname FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member WHERE m.rolname = ANY (%s)",
+            list(ROLES),
+        ) == []  # fmt: skip
+
+    def test_who_reads_all_tenants_writes_to_none(self, database):
+        """etl_read passes row-level security."""
+        writable = in_catalog(
+            database,
+            "SELECT c.relname FROM pg_class c WHERE c.relnamespace IN ('public'::regnamespace, 'marts'::regnamespace)"
+            " AND c.relkind = 'r' AND has_any_column_privilege('etl_read', c.oid, 'INSERT, UPDATE')",
+        )
+        assert writable == []
+
+    def test_the_publisher_reads_nothing_of_the_operational_tables(self, database):
+        readable = in_catalog(
+            database,
+            "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+            " AND has_any_column_privilege('publisher', c.oid, 'SELECT, INSERT, UPDATE')",
+        )
+        assert readable == []
+
+
+class TestDefiners:
+    def test_are_called_by_the_processes_that_need_them_alone(self, database):
+        callable_ = in_catalog(
+            database,
+            "SELECT p.proname, r.rolname FROM pg_proc p, pg_roles r WHERE p.pronamespace = 'public'::regnamespace"
+            " AND p.prosecdef AND r.rolname IN ('etl_read', 'publisher') AND has_function_privilege(r.oid, p.oid, 'EXECUTE')",
+        )
+        assert callable_ == []
+
+    def test_look_at_no_table_that_a_session_made_for_itself(self, database):
+        loose = in_catalog(
+            database,
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef"
+            " AND NOT coalesce('search_path=pg_catalog, public, pg_temp' = ANY (proconfig), false)",
+        )
+        assert loose == []
+
+    def test_run_no_trigger_of_a_session_with_their_rights(self, database):
+        """A table of the session's own, named as the one a definer writes, with a trigger that reads what only the
+        definer may."""
+        ours = database.add_tenant()
+        with psycopg.connect(database.app) as connection:
+            connection.execute("SELECT set_config('app.tenant_id', %s, true)", (str(ours),))
+            contact = connection.execute(
+                "INSERT INTO contacts (tenant_id) VALUES (%s) RETURNING id", (ours,)
+            ).fetchone()[0]
+            connection.execute("""
+                CREATE TEMP TABLE loot (who text);
+                CREATE TEMP TABLE deleted_rows (tenant_id uuid, table_name text, row_id uuid, contact_id uuid);
+                GRANT ALL ON loot, deleted_rows TO PUBLIC;
+                CREATE FUNCTION pg_temp.steal() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN INSERT INTO pg_temp.loot VALUES (current_user); RETURN NEW; END $$;
+                CREATE TRIGGER steal BEFORE INSERT ON pg_temp.deleted_rows
+                    FOR EACH ROW EXECUTE FUNCTION pg_temp.steal();
+            """)
+            connection.execute("DELETE FROM contacts WHERE id = %s", (contact,))
+            assert connection.execute("SELECT who FROM loot").fetchall() == []
+            found = connection.execute(
+                "SELECT row_id FROM public.deleted_rows WHERE row_id = %s", (contact,)
+            ).fetchall()
+            assert found == [(contact,)]
 
 
 class TestForeignKeys:
