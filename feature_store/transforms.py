@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Rare categories beyond the most frequent ones share the all-zero code with the unseen.
 MAX_CATEGORIES = 30
+# A word that fewer people have is no category of theirs: it would name them in models, which outlive them.
+MIN_PEOPLE = 5
 LARGEST = float(np.finfo(np.float32).max)
 
 Origin = Literal["feature", "contact_attribute", "campaign_attribute", "on_demand"]
@@ -78,7 +80,9 @@ def fit_inputs(frame: pl.DataFrame, service: FeatureService, model_inputs: Model
     for owner in ("contact", "campaign") if service.campaign_attributes else ("contact",):
         fields = model_inputs.get(owner, {})
         if fields:
-            inputs += _fit_attributes(owner, fields, *_attributes(frame, f"{owner}_attributes"))
+            different, which = _attributes(frame, f"{owner}_attributes")
+            people = frame["contact_id"].to_list() if owner == "contact" and "contact_id" in frame.columns else None
+            inputs += _fit_attributes(owner, fields, different, which, people)
     return inputs
 
 
@@ -212,21 +216,35 @@ def _codes(members: Sequence[tuple[int, InputColumn]], values: Sequence[Any]) ->
 
 
 def _fit_attributes(
-    owner: str, fields: Mapping[str, AttributeType], different: Sequence[Attributes], which: NDArray[np.intp]
+    owner: str,
+    fields: Mapping[str, AttributeType],
+    different: Sequence[Attributes],
+    which: NDArray[np.intp],
+    people: Sequence[Any] | None,
 ) -> list[InputColumn]:
+    """`different` are the attributes there are, `which` says which of them each row has; `people` whose the row is,
+    None where the attributes are nobody's."""
     source: Origin = "contact_attribute" if owner == "contact" else "campaign_attribute"
     inputs: list[InputColumn] = []
     rows = np.bincount(which, minlength=len(different)).tolist()
+    who: list[set[Any]] = [set() for _ in different]
+    for position, person in zip(which.tolist(), people or (), strict=False):
+        who[position].add(person)
     for field, kind in sorted(fields.items()):
         if kind == "number":
             inputs.append(InputColumn(f"{owner}.{field}", source, field))
             continue
         seen: Counter[str] = Counter()
-        for each, count in zip(different, rows, strict=True):
+        theirs: defaultdict[str, set[Any]] = defaultdict(set)
+        for each, count, those in zip(different, rows, who, strict=True):
             value = each.get(field)
             if value is not None:
                 members = {_text(member) for member in (value if isinstance(value, list) else (value,))}
                 seen.update(dict.fromkeys(members, count))
+                for member in members if people is not None else ():
+                    theirs[member] |= those
+        if people is not None:
+            seen = Counter({name: count for name, count in seen.items() if len(theirs[name]) >= MIN_PEOPLE})
         # Sorted by name among equals, so that the same rows give the same columns.
         kept = sorted(name for name, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES])
         if kind == "category":

@@ -7,6 +7,7 @@ import dagster as dg
 from orchestration.defs.activation.assets import likely_buyers, scored_segments
 from orchestration.defs.automation.backfill import backfill
 from orchestration.defs.automation.jobs import JOBS
+from orchestration.defs.automation.purge import erasures_are_purged, purge_job
 from orchestration.defs.automation.schedules import SCHEDULES
 from orchestration.defs.automation.sensors import SENSORS
 from orchestration.defs.dbt.assets import dbt_resource, warehouse_models
@@ -36,9 +37,9 @@ defs = dg.Definitions(
         scored_segments,
     ],
     asset_checks=[contracts, *CHAMPION_CHECKS],
-    jobs=[*JOBS, backfill],
+    jobs=[*JOBS, backfill, purge_job],
     schedules=SCHEDULES,
-    sensors=SENSORS,
+    sensors=[*SENSORS, erasures_are_purged],
     resources={"dbt": dbt_resource()},
     loggers={"console": dg.colored_console_logger, "progress": progress},
     executor=EXECUTOR,

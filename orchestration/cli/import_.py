@@ -50,7 +50,7 @@ def import_history(
                 mapping,
                 dt.datetime.now(dt.UTC),
                 show,
-                rejects_dir or home.path / "rejects" / tenant,
+                rejects_dir or home.rejects / tenant,
                 phone_key=environment["SERVING_PHONE_HMAC_KEY"],
                 variables=given,
                 dry_run=dry_run,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from orchestration.cli import backfill, console, demo, features, import_, models, run, services, tenants
+from orchestration.cli import backfill, console, demo, features, import_, models, purge, run, services, tenants
 from orchestration.runtime.environment import SettingUnusable, read_env_file
 from orchestration.runtime.home import HomeLocked
 from orchestration.runtime.postgres import PostgresUnavailable
@@ -47,6 +47,7 @@ app.command("migrate")(services.migrate)
 app.command("import")(import_.import_history)
 app.command("run")(run.run)
 app.command("backfill")(backfill.backfill)
+app.command("purge")(purge.purge)
 for command in (models.models, models.train, models.promote, models.rollback, models.score):
     app.command(command.__name__)(command)
 app.add_typer(

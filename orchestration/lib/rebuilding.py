@@ -51,6 +51,12 @@ def building(warehouse: DuckDBWarehouse) -> DuckDBWarehouse:
     return DuckDBWarehouse(warehouse.path.with_name(f"{warehouse.path.stem}.building.duckdb"))
 
 
+def remove_unfinished(warehouse: DuckDBWarehouse) -> None:
+    """Removes what a killed build left beside the warehouse. The caller is the only writer."""
+    _remove(building(warehouse).path)
+    shutil.rmtree(warehouse.path.with_name("raw.tmp"), ignore_errors=True)
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Makes `target` a copy that shares its blocks with `source` where the file system can, else a plain one."""
     with source.open("rb") as read, target.open("wb") as written:

@@ -89,6 +89,11 @@ class Home:
         return self.path / "snapshots"
 
     @property
+    def rejects(self) -> Path:
+        """Rows that imports refused, a folder for each tenant."""
+        return self.path / "rejects"
+
+    @property
     def dagster(self) -> Path:
         return self.path / "dagster"
 

@@ -31,6 +31,9 @@ SETTINGS = {
     "max_wal_size": "'2GB'",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
+    # A refused row is told of by its error alone: what stood in it would outlive the person.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "jit": "off",
     # Tables grow from nothing to hundreds of thousands of rows within a minute; plans made before that are bad ones.
     "autovacuum_naptime": "'5s'",

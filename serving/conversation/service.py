@@ -206,7 +206,11 @@ def _stage(session: Session, decoded: Decoded) -> None:
             with cursor.copy(f"COPY {target} FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
-        cursor.execute("ANALYZE in_people; ANALYZE in_messages; ANALYZE in_statuses; ANALYZE in_orders")
+        # Of columns that name nobody: the samples stay with the session, longer than a person may.
+        cursor.execute(
+            "ANALYZE in_people (ref); ANALYZE in_messages (person); ANALYZE in_statuses (status);"
+            " ANALYZE in_orders (position)"
+        )
 
 
 def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UUID]) -> None:
@@ -265,7 +269,7 @@ def _settle_replies(session: Session, tenant: dict[str, uuid.UUID]) -> None:
     written: sa.CursorResult[Any] = session.execute(sa.text(statements.WRITTEN), window)  # type: ignore[assignment]
     if not written.rowcount:
         return
-    _run(session, "ANALYZE in_written")
+    _run(session, "ANALYZE in_written (contact_id)")
     session.execute(sa.text(statements.REPLIES), tenant | window)
     new = session.execute(sa.text(statements.UNCLASSIFIED)).tuples().all()
     labels = [(reply_id, label) for reply_id, text in new if (label := classify(text)) is not None]

@@ -184,8 +184,9 @@ class TestRights:
     def test_a_password_is_read_by_the_look_up_of_the_login_alone(self, database, role):
         (may,) = in_catalog(
             database,
-            "SELECT has_table_privilege(%(r)s, 'users', 'SELECT'), has_column_privilege(%(r)s, 'users', 'password_hash',"
-            " 'SELECT'), has_any_column_privilege(%(r)s, 'users', 'INSERT, UPDATE, REFERENCES')",
+            "SELECT has_table_privilege(%(r)s, 'users', 'SELECT'),"
+            " has_column_privilege(%(r)s, 'users', 'password_hash', 'SELECT'),"
+            " has_any_column_privilege(%(r)s, 'users', 'INSERT, UPDATE, REFERENCES')",
             {"r": role},
         )
         assert may == (False, False, False)
@@ -252,7 +253,8 @@ class TestDefiners:
         callable_ = in_catalog(
             database,
             "SELECT p.proname, r.rolname FROM pg_proc p, pg_roles r WHERE p.pronamespace = 'public'::regnamespace"
-            " AND p.prosecdef AND r.rolname IN ('etl_read', 'publisher') AND has_function_privilege(r.oid, p.oid, 'EXECUTE')",
+            " AND p.prosecdef AND r.rolname IN ('etl_read', 'publisher')"
+            " AND has_function_privilege(r.oid, p.oid, 'EXECUTE')",
         )
         assert callable_ == []
 
