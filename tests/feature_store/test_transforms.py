@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from feature_store.feature_services import FeatureService
-from feature_store.transforms import MAX_CATEGORIES, InputColumn, MissingColumn, encode, fit_inputs
+from feature_store.transforms import MAX_CATEGORIES, MIN_PEOPLE, InputColumn, MissingColumn, encode, fit_inputs
 
 SERVICE = FeatureService("test_v1", ("sent_7d",))
 AT = dt.datetime(2026, 1, 7, 15, 30, tzinfo=dt.UTC)  # a Wednesday; 10:30 in New York
@@ -51,6 +51,16 @@ class TestFitInputs:
         inputs = fit_inputs(rows, SERVICE, {"contact": {"city": "category"}})
 
         assert [each.equals for each in inputs[1:]] == [f"{n:03d}" for n in range(20, 20 + MAX_CATEGORIES)]
+
+    def test_what_few_people_have_is_no_category_however_often_they_come(self):
+        """A word of one person's own would name it in the models."""
+        cities = ["Bonn"] * MIN_PEOPLE + ["Quixworth Hall"] * 40 + ["Ulm"] * (MIN_PEOPLE - 1)
+        people = [*range(MIN_PEOPLE), *[100] * 40, *range(200, 200 + MIN_PEOPLE - 1)]
+        rows = frame(*[{"city": city, "likes": [city]} for city in cities], contact_id=list(map(str, people)))
+
+        inputs = fit_inputs(rows, SERVICE, {"contact": {"city": "category", "likes": "set"}})
+
+        assert [each.name for each in inputs] == ["sent_7d", "contact.city=Bonn", "contact.likes:Bonn"]
 
 
 class TestEncode:

@@ -27,7 +27,12 @@ OPEN = {
 # The API's description of itself, as FastAPI serves it beside the routes.
 PAGES = {"/docs", "/docs/oauth2-redirect"}
 # What the product adds to the published contract.
-OWN = ("/api/v1/segments/", "/api/v1/contacts/{id}/scores", "/api/v1/ml/training/progress")
+OWN = (
+    "/api/v1/segments/",
+    "/api/v1/contacts/{id}/scores",
+    "/api/v1/contacts/erasures/",
+    "/api/v1/ml/training/progress",
+)
 
 
 def api_routes(routes, prefix=""):
