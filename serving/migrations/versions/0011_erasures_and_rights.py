@@ -8,7 +8,7 @@ from alembic import op
 from serving.migrations.isolation import policy
 
 revision = "0011"
-down_revision = "0006"
+down_revision = "0009"
 
 DEFINERS = (
     "auth_login(text)",
