@@ -12,7 +12,7 @@ from serving.analytics import export as exports
 from serving.analytics import figures, published, reports, service
 from serving.analytics.figures import CampaignUnknown
 from serving.analytics.published import MartsOutdated, NothingPublished
-from serving.analytics.ranges import DateRange, RequestedRange, RequestedRangeDep, resolve
+from serving.analytics.ranges import DateRange, Day, RequestedRange, RequestedRangeDep, resolve
 from serving.analytics.schemas import (
     CampaignsFigures,
     DashboardRead,
@@ -132,7 +132,7 @@ def report(
         reports.Period, Query(description="custom is given by `from` and `to`, the others by `date`")
     ] = "daily",
     date: Annotated[
-        dt.date | None, Query(description="A day of the period; unless told, of the last one that is over")
+        Day | None, Query(description="A day of the period; unless told, of the last one that is over")
     ] = None,
 ) -> ReportRead:
     """All figures of a day, a week, a month or a range, with the period before beside them."""

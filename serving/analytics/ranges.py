@@ -9,12 +9,16 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import Depends, Query
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from serving.errors import Unprocessable
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
+# Far from the ends of the calendar: weeks, months and time zones reach beyond the day that is asked for.
+FIRST_DAY, LAST_DAY = dt.date(1900, 1, 1), dt.date(2999, 12, 31)
+Day = Annotated[dt.date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,10 @@ class RequestedRange:
 
 async def _requested(
     first: Annotated[
-        dt.date | None, Query(alias="from", description="First day, in the tenant's time zone; 29 days before `to`")
+        Day | None, Query(alias="from", description="First day, in the tenant's time zone; 29 days before `to`")
     ] = None,
     last: Annotated[
-        dt.date | None, Query(alias="to", description="Last day, included; today in the tenant's time zone")
+        Day | None, Query(alias="to", description="Last day, included; today in the tenant's time zone")
     ] = None,
 ) -> RequestedRange:
     return RequestedRange(first, last)
@@ -68,10 +72,7 @@ def resolve(session: Session, requested: RequestedRange, now: dt.datetime) -> Da
     """The days asked for, the last 30 unless told. Raises: Unprocessable naming `to`, `from` or both."""
     timezone = tenant_timezone(session)
     last = requested.last or local_today(now, timezone)
-    try:
-        first = requested.first or last - dt.timedelta(days=DEFAULT_DAYS - 1)
-    except OverflowError as error:
-        raise _refused("to", "earlier than there are days", "too_early") from error
+    first = requested.first or last - dt.timedelta(days=DEFAULT_DAYS - 1)
     if last < first:
         raise _refused("to" if requested.last else "from", "`to` lies before `from`", "to_before_from")
     if (last - first).days + 1 > MAX_DAYS:

@@ -81,13 +81,16 @@ class TestEveryAnswer:
             ("yesterday", "2026-03-10", "from"),
             (None, "2026-02-30", "to"),
             (None, "0001-01-01", "to"),
+            (None, "9999-12-31", "to"),
+            ("0001-01-01", "0001-01-05", "from"),
+            ("9999-12-31", "9999-12-31", "from"),
         ],
     )
     def test_to_a_range_that_is_none_names_the_field(self, get, route, first, last, field):
         bounds = {name: value for name, value in (("from_", first), ("to", last)) if value}
         answer = get(route, **bounds, **({"report": "usage"} if route == "export" else {}))
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-        assert [error["field"] for error in answer.json()["errors"]] == [field]
+        assert answer.json()["errors"][0]["field"] == field
 
     def test_366_days_are_not_too_many(self, get):
         assert get("messages", from_="2025-03-10", to="2026-03-10").status_code == 200
@@ -211,6 +214,21 @@ class TestReports:
         seen = get("reports", **parameters).json()
         for name, expected in (("current", current), ("previous", previous)):
             assert (seen[name]["range"]["from"], seen[name]["range"]["to"]) == expected
+
+    @pytest.mark.parametrize("period", ["daily", "weekly", "monthly", "custom"])
+    @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "1899-12-31", "3000-01-01"])
+    def test_a_day_no_calendar_of_a_business_has_is_refused(self, get, period, day):
+        days = {"from": day, "to": day} if period == "custom" else {"date": day}
+        answer = get("reports", period=period, **days)
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        assert {error["field"] for error in answer.json()["errors"]} == set(days)
+
+    @pytest.mark.parametrize("period", ["daily", "weekly", "monthly", "custom"])
+    @pytest.mark.parametrize("day", ["1900-01-01", "2999-12-31"])
+    def test_the_first_and_the_last_day_there_are_were_quiet(self, get, period, day):
+        days = {"from": day, "to": day} if period == "custom" else {"date": day}
+        answer = get("reports", period=period, **days)
+        assert (answer.status_code, answer.json()["current"]["messages"]["sent"]) == (200, 0)
 
     @pytest.mark.parametrize(
         ("parameters", "field"),
