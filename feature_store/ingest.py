@@ -5,7 +5,8 @@ Rows are picked by transaction, not by time. `changed_xid` is the transaction th
 snapshot, the rows whose transaction the last run's snapshot did not see, however late it was committed, and records its
 own snapshot in the same transaction of the warehouse as the rows. So each load makes raw what the source was at one
 moment: its newest versions by `_load_id` (not by `changed_xid`: an older transaction may write a row after a younger
-one). Deletions come the same way, from the tombstones a trigger writes (`deleted_rows`).
+one). Deletions come the same way, from the tombstones a trigger writes (`deleted_rows`). A row that was set aside
+because its time had not come is read once more when it has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from feature_store import set_aside
 from feature_store.ingest_raw import Load, Raw, WarehouseFull, open_raw
 from feature_store.ingest_source import (
     TABLES,
@@ -77,6 +79,9 @@ def _ingest_table(source: Source, raw: Raw, table: str, columns: list[Column], l
     arriving = new_since(since)
     with raw.transaction():
         rows = raw.append(table, source.batches(select(table, columns, arriving)), load)
+        for waited_for in source.conditions(table, set_aside.due(raw, table, load.now)):
+            again = select(table, columns, f"NOT ({arriving}) AND {waited_for}")
+            rows += raw.append(table, source.batches(again), load)
         deleted = raw.append("deletions", source.batches(DELETIONS.format(table=table, new=arriving)), load)
         if deleted:
             raw.apply_deletions(table, load)

@@ -24,6 +24,14 @@ LAYOUT = (
     "CREATE TABLE IF NOT EXISTS raw.deletions (tenant_id text NOT NULL, table_name text NOT NULL, row_id text NOT NULL,"
     " contact_id text, changed_xid bigint NOT NULL, deleted_at timestamptz NOT NULL, _load_id bigint NOT NULL,"
     " created_timestamp timestamptz NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS raw._set_aside (table_name text NOT NULL, tenant_id text NOT NULL,"
+    " row_id text NOT NULL, row_load bigint NOT NULL, column_name text NOT NULL, expectation text NOT NULL,"
+    " found text, retry_at timestamptz, _load_id bigint NOT NULL, created_timestamp timestamptz NOT NULL)",
+    # Up to which load a table keeps the contract of this digest.
+    "CREATE TABLE IF NOT EXISTS raw._contracts (table_name text PRIMARY KEY, load_id bigint NOT NULL,"
+    " contract text NOT NULL)",
+    "DROP TABLE IF EXISTS raw._contracts_kept",
+    "DROP TABLE IF EXISTS raw._broken_rows",
 )
 STAMPS = ("_load_id", "created_timestamp")
 SPELLED_BY_DUCKDB = {"varchar": "text", "varchar[]": "text[]", "double": "double precision"}

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,12 @@ COLUMNS = """
       AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attnum
 """
 BATCH_BYTES = 4 << 20
+IDS_A_QUESTION = 1_000
+# Drivers and engines end their calendars in other years; what lies outside arrives as one of these ends.
+ENDS = {
+    "timestamp with time zone": ("'0001-01-01 00:00:00+00'::timestamptz", "'9999-12-31 00:00:00+00'::timestamptz"),
+    "date": ("'0001-01-01'::date", "'9999-12-31'::date"),
+}
 
 
 class SourceSchemaChanged(Exception):
@@ -104,6 +111,16 @@ class Source:
             cursor.execute(query)
             return list(cursor.fetchall())
 
+    @staticmethod
+    def conditions(table: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """Conditions that select these rows, (tenant, id) each, by the primary key, so many at a time."""
+        key = "(id, id)" if table == "tenants" else "(tenant_id, id)"
+        for start in range(0, len(rows), IDS_A_QUESTION):
+            named = ", ".join(
+                f"('{UUID(tenant)}', '{UUID(row)}')" for tenant, row in rows[start : start + IDS_A_QUESTION]
+            )
+            yield f"{key} IN ({named})"
+
     def batches(self, query: str) -> Iterator[pa.RecordBatch]:
         """The rows of a SELECT, a few megabytes at a time."""
         with self.connection.cursor() as cursor:
@@ -153,4 +170,8 @@ def _column(table: str, name: str, kind: str) -> Column:
         raise SourceSchemaChanged(f"{table}.{name} has the type {kind}, which the warehouse does not take")
     if kind == "xid8":
         return Column(name, "bigint", f'"{name}"::text::bigint')
+    if kind in ENDS:
+        first, last = ENDS[kind]
+        clamped = f'CASE WHEN "{name}" < {first} THEN {first} WHEN "{name}" > {last} THEN {last} ELSE "{name}" END'
+        return Column(name, KINDS[kind], clamped)
     return Column(name, KINDS[kind], f'"{name}"::text' if kind in ("uuid", "jsonb") else f'"{name}"')

@@ -1,16 +1,17 @@
-"""Rows are judged once: a table's watermark moves only when its rows keep the contract, so that a broken row is judged
-again by every later run and keeps stopping what depends on it, until a newer version of it puts it right.
+"""Rows are judged once. A version of a row that breaks its table's contract is set aside with its tenant and the
+reason: it leaves raw, where the last version that kept the contract stays, and every other row goes on.
 
-`raw._broken_rows` lists the rows that stand in the way now, `raw._contracts_kept` the load up to which a table is good.
+`raw._set_aside` lists them, `raw._contracts` tells up to which load a table was judged, and by which contract.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from feature_store import set_aside
+from feature_store.ingest_raw import Load, Raw, open_raw
 from feature_store.warehouse import Warehouse
 from orchestration.defs.ingest.contracts import CONTRACTS
 from orchestration.defs.ingest.judging import Judge, Verdict
@@ -20,50 +21,46 @@ if TYPE_CHECKING:
 
 # Judged at once, so that a first load of millions stays within memory.
 JUDGED_ROWS = 500_000
-ROWS_A_STATEMENT = 100
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS raw._contracts_kept (table_name text PRIMARY KEY, load_id bigint NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS raw._broken_rows (table_name text NOT NULL, row_key text NOT NULL,
-        column_name text NOT NULL, expectation text NOT NULL, found text, judged_at timestamptz NOT NULL)""",
-)
 
 
 def judge_new_rows(
     warehouse: Warehouse, tables: Sequence[str], judge: Judge, now: dt.datetime
-) -> Iterator[tuple[str, Verdict]]:
-    """Each table with the verdict on its rows that arrived since its contract last held; moves the watermark when it
-    holds. Of a row that arrived in several versions the newest is judged."""
-    for statement in TABLES:
-        warehouse.raw_execute(statement)
-    loads = " UNION ALL ".join(
-        f"SELECT '{table}' AS table_name, max(_load_id) AS newest FROM raw.{table}" for table in tables
-    )
-    found = warehouse.raw_query(
-        f"SELECT l.table_name, l.newest, coalesce(k.load_id, 0) AS kept FROM ({loads}) AS l"
-        " LEFT JOIN raw._contracts_kept AS k ON k.table_name = l.table_name"
-    )
-    newest_and_kept = {str(table): (newest, int(kept)) for table, newest, kept in found.iter_rows()}
+) -> list[tuple[str, Verdict]]:
+    """Each table with the verdict on its rows that arrived since it was judged last; those that break the contract are
+    set aside. A table whose contract has changed is judged whole."""
+    with open_raw(warehouse) as raw:
+        kept = {table: _judged_up_to(raw, table) for table in tables}
+        newest = {table: _newest(raw, table) for table in tables}
+    verdicts = []
     for table in tables:
-        newest, kept = newest_and_kept[table]
         verdict = Verdict()
-        if newest is not None and newest > kept:
-            verdict = _judged(warehouse, table, judge, now, kept, int(newest))
-            _remember(warehouse, table, verdict, int(newest), now)
-        yield table, verdict
+        if newest[table] > (kept[table] or 0):
+            verdict = _judged(warehouse, table, judge, now, kept[table] or 0, newest[table])
+        verdicts.append((table, verdict))
+    with open_raw(warehouse) as raw:
+        for table, verdict in verdicts:
+            with raw.transaction():
+                _remember(raw, table, verdict, kept[table], newest[table], now)
+    return verdicts
+
+
+def _judged_up_to(raw: Raw, table: str) -> int | None:
+    """The load; None when the table was never judged by this contract."""
+    found = raw.rows(
+        "SELECT load_id FROM raw._contracts WHERE table_name = $1 AND contract = $2", [table, CONTRACTS[table].digest]
+    )
+    return int(found[0][0]) if found else None
+
+
+def _newest(raw: Raw, table: str) -> int:
+    ((load,),) = raw.rows(f"SELECT coalesce(max(_load_id), 0) FROM raw.{table}")
+    return int(load)
 
 
 def _judged(warehouse: Warehouse, table: str, judge: Judge, now: dt.datetime, kept: int, newest: int) -> Verdict:
-    columns = ", ".join(f'"{column}"' for column in CONTRACTS[table].columns)
-    keys = ", ".join(f'"{key}"' for key in CONTRACTS[table].keys)
-    new = f"FROM raw.{table} WHERE _load_id > $1 AND _load_id <= $2"
-    oldest = warehouse.raw_query(f"SELECT min(_load_id) AS load_id {new}", [kept, newest])["load_id"][0]
-    # One load holds a row once, so that a first load of millions needs no sorting.
-    arrived = (
-        f"SELECT {columns} {new}"
-        if oldest == newest
-        else f"SELECT {columns} FROM (SELECT {columns},"
-        f" row_number() OVER (PARTITION BY {keys} ORDER BY _load_id DESC) AS nth {new}) AS versions WHERE nth = 1"
-    )
+    """Of a row that arrived in several versions each is judged: models read the older ones too."""
+    columns = ", ".join(f'"{column}"' for column in [*CONTRACTS[table].columns, "_load_id"])
+    arrived = f"SELECT {columns} FROM raw.{table} WHERE _load_id > $1 AND _load_id <= $2"
     verdict = Verdict()
     with warehouse.raw_batches(arrived, [kept, newest], JUDGED_ROWS) as batches:
         for number, part in enumerate(_parts(batches), 1):
@@ -87,20 +84,13 @@ def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting)
 
 
-def _remember(warehouse: Warehouse, table: str, verdict: Verdict, newest: int, now: dt.datetime) -> None:
-    warehouse.raw_execute("DELETE FROM raw._broken_rows WHERE table_name = $1", [table])
-    for start in range(0, len(verdict.rows_named), ROWS_A_STATEMENT):
-        rows = verdict.rows_named[start : start + ROWS_A_STATEMENT]
-        marks = ", ".join(
-            "(" + ", ".join(f"${6 * number + place}" for place in range(1, 7)) + ")" for number in range(len(rows))
-        )
-        values = [
-            value for row in rows for value in (table, json.dumps(row.key), row.column, row.expectation, row.value, now)
-        ]
-        warehouse.raw_execute(f"INSERT INTO raw._broken_rows VALUES {marks}", values)
-    if verdict.passed:
-        warehouse.raw_execute(
-            "INSERT INTO raw._contracts_kept VALUES ($1, $2)"
-            " ON CONFLICT (table_name) DO UPDATE SET load_id = excluded.load_id",
-            [table, newest],
-        )
+def _remember(raw: Raw, table: str, verdict: Verdict, kept: int | None, newest: int, now: dt.datetime) -> None:
+    if kept is None:
+        set_aside.retry_all(raw, table, now)
+    set_aside.set_aside(raw, table, verdict.reasons, Load(newest, "boundary", now, 0))
+    set_aside.settle(raw, table, kept or 0)
+    raw.execute(
+        "INSERT INTO raw._contracts VALUES ($1, $2, $3) ON CONFLICT (table_name)"
+        " DO UPDATE SET load_id = excluded.load_id, contract = excluded.contract",
+        [table, max(newest, kept or 0), CONTRACTS[table].digest],
+    )

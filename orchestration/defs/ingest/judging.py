@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.defs.ingest.contracts import CONTRACTS, Contract
+from orchestration.defs.ingest.contracts import CONTRACTS, EARLIEST, FURTHEST, Contract
 from orchestration.defs.ingest.pages import settle, write_index
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 # Read when Great Expectations is imported; it would tell its makers of every call.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -42,12 +43,15 @@ class BrokenRow:
 @dataclass
 class Verdict:
     """What a contract said of some rows. `broken` maps an expectation in words to how many rows break it; `rows_named`
-    holds at most NAMED_ROWS of them each. `run` names the judging whose page shows it."""
+    holds at most NAMED_ROWS of them each, `reasons` all, as `feature_store.set_aside` takes them. `tenants` counts
+    broken rows by tenant. `run` names the judging whose page shows it."""
 
     rows: int = 0
     expectations: int = 0
     broken: dict[str, int] = field(default_factory=dict)
+    tenants: dict[str, int] = field(default_factory=dict)
     rows_named: list[BrokenRow] = field(default_factory=list)
+    reasons: list[pa.Table] = field(default_factory=list, compare=False)
     run: str | None = None
 
     @property
@@ -62,7 +66,14 @@ class Verdict:
         self.expectations = max(self.expectations, other.expectations)
         for words, count in other.broken.items():
             self.broken[words] = self.broken.get(words, 0) + count
+        for tenant, count in other.tenants.items():
+            self.tenants[tenant] = self.tenants.get(tenant, 0) + count
         self.rows_named += other.rows_named
+        self.reasons += other.reasons
+
+
+class ContractNotJudged(Exception):
+    """An expectation could not be asked of a column; the text says which, and why."""
 
 
 class Judge:
@@ -76,8 +87,8 @@ class Judge:
         self._judged: list[tuple[str, str]] = []
 
     def judge(self, table: str, rows: pd.DataFrame, now: dt.datetime, run: str) -> Verdict:
-        """The verdict on `rows`, which have (at least) the contract's columns; times are UTC. No rows keep every
-        contract. `run` names this judging in the pages."""
+        """The verdict on `rows`, which have (at least) the contract's columns and `_load_id`; times are UTC, the index
+        counts from 0. No rows keep every contract. `run` names this judging in the pages."""
         if rows.empty:
             return Verdict()
         context, contract = self._context, CONTRACTS[table]
@@ -99,15 +110,32 @@ class Judge:
         )
         self._judged.append((table, run))
         verdict = Verdict(len(rows), len(result.results), run=run)
+        broken_rows: set[int] = set()
         for outcome in result.results:
-            if not outcome.success:
-                column = outcome.expectation_config.kwargs["column"]
-                expectation = outcome.expectation_config.type.removeprefix("expect_")
-                verdict.broken[f"{expectation} ({column})"] = int(outcome.result.get("unexpected_count") or 0)
-                verdict.rows_named += [
-                    _broken_row(table, contract, column, expectation, found)
-                    for found in outcome.result.get("partial_unexpected_index_list") or []
-                ]
+            if outcome.success:
+                continue
+            column = outcome.expectation_config.kwargs["column"]
+            expectation = outcome.expectation_config.type.removeprefix("expect_")
+            verdict.rows_named += [
+                _broken_row(table, contract, column, expectation, found)
+                for found in outcome.result.get("partial_unexpected_index_list") or []
+            ]
+            # What is kept of a result names some rows; asked once more, it tells all by their places.
+            whole = batch.get_batch({"dataframe": rows}).validate(
+                outcome.expectation_config.to_domain_obj(),
+                result_format={"result_format": "COMPLETE", "exclude_unexpected_values": True},
+            )
+            places = list(whole.result.get("unexpected_index_list") or [])
+            if not places:
+                # An expectation that could not be asked says so; no row is at fault.
+                raise ContractNotJudged(f"{table}.{column}: {outcome.exception_info}")
+            words = f"{expectation} ({column})"
+            verdict.broken[words] = verdict.broken.get(words, 0) + len(places)
+            verdict.reasons.append(_reasons(table, contract, rows.iloc[places], column, expectation, now))
+            broken_rows.update(places)
+        if broken_rows:
+            counted = rows[contract.tenant].iloc[sorted(broken_rows)].value_counts()
+            verdict.tenants = {str(tenant): int(count) for tenant, count in counted.items()}
         return verdict
 
     def write_pages(self) -> None:
@@ -165,19 +193,57 @@ def _broken_row(table: str, contract: Contract, column: str, expectation: str, f
     return BrokenRow(table, key, column, expectation, None if value is None or value != value else str(value))
 
 
+def _reasons(
+    table: str, contract: Contract, rows: pd.DataFrame, column: str, expectation: str, now: dt.datetime
+) -> pa.Table:
+    """The rows with what is wrong with them. A time that is yet to come is when to try again."""
+    import pyarrow as pa
+
+    found = [None if value is None or value != value else str(value) for value in rows[column]]
+    waits = column in contract.past and expectation.endswith("between")
+    retry_at = [
+        value.to_pydatetime() if waits and value == value and value > now + CLOCK_SKEW else None
+        for value in rows[column]
+    ]
+    count, text = len(rows), pa.string()
+    return pa.table(
+        {
+            "table_name": pa.repeat(pa.scalar(table, text), count),
+            "tenant_id": pa.array([str(tenant) for tenant in rows[contract.tenant]], text),
+            "row_id": pa.array([str(row) for row in rows["id"]], text),
+            "row_load": pa.array([int(load) for load in rows["_load_id"]], pa.int64()),
+            "column_name": pa.repeat(pa.scalar(column, text), count),
+            "expectation": pa.repeat(pa.scalar(expectation, text), count),
+            "found": pa.array(found, text),
+            "retry_at": pa.array(retry_at, pa.timestamp("us", "UTC")),
+        }
+    )
+
+
 def _expectations(contract: Contract, now: dt.datetime) -> list[Any]:
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    latest = pd.Timestamp(now + CLOCK_SKEW)
-    filled = [*contract.keys, *contract.required, *contract.past]
+    earliest, latest, furthest = pd.Timestamp(EARLIEST), pd.Timestamp(now + CLOCK_SKEW), pd.Timestamp(FURTHEST)
+    between = gxe.ExpectColumnValuesToBeBetween
     return [
-        *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in dict.fromkeys(filled)),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=column) for column in contract.filled),
         *(
             gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values)
             for column, values in contract.allowed.items()
         ),
-        *(gxe.ExpectColumnValuesToBeBetween(column=column, max_value=latest) for column in contract.past),
-        *(gxe.ExpectColumnValuesToBeBetween(column=column, min_value=0) for column in contract.positive),
-        *(gxe.ExpectColumnValuesToBeBetween(column=column, min_value=0, max_value=1) for column in contract.fractions),
+        *(between(column=column, min_value=earliest, max_value=latest) for column in contract.past),
+        *(between(column=column, min_value=earliest, max_value=furthest) for column in contract.times),
+        *(
+            between(column=column, min_value=EARLIEST.date(), max_value=now.date() + dt.timedelta(days=1))
+            for column in contract.days
+        ),
+        *(
+            between(column=column, min_value=least, max_value=most)
+            for column, (least, most) in contract.between.items()
+        ),
+        *(
+            gxe.ExpectColumnValuesToMatchRegex(column=column, regex=pattern)
+            for column, pattern in contract.matching.items()
+        ),
     ]

@@ -1,10 +1,10 @@
-"""Rows that break a contract are named, counted and stop the run; rows that keep it pass once."""
+"""Rows that break a contract are named, counted and set aside with their tenant; all others go on."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
-import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ import pandas as pd
 import psycopg
 import pytest
 
+from feature_store import set_aside
 from feature_store.ingest import TABLES
+from feature_store.ingest_raw import open_raw
 from feature_store.warehouse import DuckDBWarehouse, PostgresWarehouse, Warehouse
 from orchestration.defs.ingest import boundary
 from orchestration.defs.ingest.boundary import judge_new_rows
@@ -35,7 +37,9 @@ GOOD: dict[str, Any] = {
     "total_cents": 1250,
     "ordered_at": NOW,
     "known_at": NOW,
+    "_load_id": 1,
 }
+FAR = dt.timedelta(days=365 * 900)
 
 
 def orders(**changed: object) -> list[dict[str, Any]]:
@@ -43,7 +47,10 @@ def orders(**changed: object) -> list[dict[str, Any]]:
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame([row | {name: pd.Timestamp(row[name]) for name in ("ordered_at", "known_at")} for row in rows])
+    made = pd.DataFrame(rows)
+    for name in ("ordered_at", "known_at"):
+        made[name] = pd.array(made[name], dtype="datetime64[us, UTC]")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +81,13 @@ class TestJudge:
             ({"contact_id": None}, "contact_id", None),
             ({"status": "lost"}, "status", "lost"),
             ({"total_cents": -1}, "total_cents", "-1"),
+            ({"total_cents": 2**62}, "total_cents", str(2**62)),
+            ({"currency": "eur"}, "currency", "eur"),
+            ({"currency": "Monopoly money"}, "currency", "Monopoly money"),
             ({"ordered_at": NOW + dt.timedelta(hours=1)}, "ordered_at", "2026-03-01 13:00:00+00:00"),
+            ({"ordered_at": NOW + FAR}, "ordered_at", "2925-07-26 12:00:00+00:00"),
+            ({"ordered_at": dt.datetime(1, 1, 1, tzinfo=dt.UTC)}, "ordered_at", "0001-01-01 00:00:00+00:00"),
+            ({"known_at": dt.datetime(9999, 12, 31, tzinfo=dt.UTC)}, "known_at", "9999-12-31 00:00:00+00:00"),
         ],
     )
     def test_a_broken_row_is_named_and_counted(
@@ -94,6 +107,8 @@ class TestJudge:
         row = {
             "tenant_id": "t",
             "contact_id": "c",
+            "id": "1",
+            "_load_id": 1,
             "model": "churn",
             "model_version": "1",
             "tier": "high",
@@ -130,7 +145,8 @@ class TestJudge:
 @pytest.fixture(params=["duckdb", "postgres"])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     columns = ", ".join(f'"{column}" {_type(column)}' for column in CONTRACTS["orders"].columns)
-    made = f"CREATE TABLE raw.orders ({columns}, changed_xid bigint, _load_id bigint NOT NULL)"
+    stamps = "changed_xid bigint, _load_id bigint NOT NULL, created_timestamp timestamptz"
+    made = f"CREATE TABLE raw.orders ({columns}, {stamps})"
     if request.param == "duckdb":
         file = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
         file.raw_execute("CREATE SCHEMA raw")
@@ -156,15 +172,65 @@ class TestJudgeNewRows:
         assert _judged(warehouse, judge) == (True, 1)
         assert _judged(warehouse, judge) == (True, 0)
 
-    def test_broken_rows_are_judged_again_until_they_are_put_right(self, warehouse: Warehouse, judge: Judge) -> None:
-        _arrive(warehouse, orders(status="lost"), load=1)
+    def test_a_broken_row_is_set_aside_once_and_the_others_stay(self, warehouse: Warehouse, judge: Judge) -> None:
+        _arrive(warehouse, orders(status="lost", tenant_id="other"), load=1)
+        ((_, verdict),) = judge_new_rows(warehouse, ["orders"], judge, NOW)
+        assert (verdict.passed, verdict.rows, verdict.tenants) == (False, 2, {"other": 1})
+        assert _kept(warehouse) == [("1", 1)]
+        assert _listed(warehouse) == [("other", "2", "status", "lost")]
+        assert set_aside.counts(warehouse) == {"other": [("orders", "column_values_to_be_in_set (status)", 1)]}
+        assert _judged(warehouse, judge) == (True, 0)
+
+    def test_a_newer_version_puts_it_right_and_an_older_one_stays_till_then(
+        self, warehouse: Warehouse, judge: Judge
+    ) -> None:
+        _arrive(warehouse, orders(), load=1)
+        _judged(warehouse, judge)
+        _arrive(warehouse, orders(status="lost"), load=2)
         assert _judged(warehouse, judge) == (False, 2)
-        _arrive(warehouse, [row | {"id": f"{row['id']}0"} for row in orders()], load=2)
-        assert _judged(warehouse, judge) == (False, 4)
-        assert _listed(warehouse) == [({"tenant_id": "t", "id": "2"}, "status", "lost")]
-        _arrive(warehouse, orders(), load=3)
-        assert _judged(warehouse, judge) == (True, 4)
+        assert _kept(warehouse) == [("1", 1), ("1", 2), ("2", 1)]
+        _arrive(warehouse, orders(total_cents=-1), load=3)
+        _judged(warehouse, judge)
+        assert _listed(warehouse) == [("t", "2", "total_cents", "-1")]
+        _arrive(warehouse, orders(), load=4)
+        assert _judged(warehouse, judge) == (True, 2)
         assert _listed(warehouse) == []
+
+    def test_of_versions_that_arrive_together_the_good_ones_stay(self, warehouse: Warehouse, judge: Judge) -> None:
+        _arrive(warehouse, orders(), load=1)
+        _arrive(warehouse, orders(status="lost"), load=2)
+        _arrive(warehouse, orders(total_cents=-1), load=3)
+        assert _judged(warehouse, judge) == (False, 6)
+        assert [version for row, version in _kept(warehouse) if row == "2"] == [1]
+        assert _listed(warehouse) == [("t", "2", "total_cents", "-1")]
+
+    def test_what_was_deleted_is_no_longer_listed(self, warehouse: Warehouse, judge: Judge) -> None:
+        _arrive(warehouse, orders(status="lost"), load=1)
+        _judged(warehouse, judge)
+        warehouse.raw_execute("INSERT INTO raw.deletions VALUES ('t', 'orders', '2', NULL, 9, $1, 2, $1)", [NOW])
+        _judged(warehouse, judge)
+        assert _listed(warehouse) == []
+
+    def test_a_time_that_is_to_come_is_waited_for(self, warehouse: Warehouse, judge: Judge) -> None:
+        due = NOW + dt.timedelta(days=1)
+        lost = {"id": "3", "status": "lost", "ordered_at": due}
+        _arrive(warehouse, [*orders(ordered_at=due, known_at=due), GOOD | lost], load=1)
+        _judged(warehouse, judge)
+        with open_raw(warehouse) as raw:
+            assert set_aside.due(raw, "orders", due - dt.timedelta(minutes=1)) == []
+            assert set_aside.due(raw, "orders", due) == [("t", "2")]
+
+    def test_another_contract_judges_all_again(
+        self, warehouse: Warehouse, judge: Judge, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _arrive(warehouse, orders(status="lost"), load=1)
+        _judged(warehouse, judge)
+        stricter = dataclasses.replace(CONTRACTS["orders"], between={"total_cents": (2_000, 3_000)})
+        monkeypatch.setitem(CONTRACTS, "orders", stricter)
+        assert _judged(warehouse, judge) == (False, 1)
+        assert [row for _, row, *_ in _listed(warehouse)] == ["1", "2"]
+        with open_raw(warehouse) as raw:
+            assert set_aside.due(raw, "orders", NOW) == [("t", "2")]
 
     def test_many_rows_are_judged_in_parts(
         self, warehouse: Warehouse, judge: Judge, monkeypatch: pytest.MonkeyPatch
@@ -172,7 +238,7 @@ class TestJudgeNewRows:
         monkeypatch.setattr(boundary, "JUDGED_ROWS", 100)
         bad = {"status": "lost"}
         _arrive(warehouse, [GOOD | {"id": str(number)} | (bad if number % 2 else {}) for number in range(350)], load=1)
-        (verdict,) = [verdict for _, verdict in judge_new_rows(warehouse, ["orders"], judge, NOW)]
+        ((_, verdict),) = judge_new_rows(warehouse, ["orders"], judge, NOW)
         assert verdict.rows == 350
         assert verdict.broken == {"column_values_to_be_in_set (status)": 175}
         assert len(_listed(warehouse)) == 175
@@ -185,7 +251,7 @@ def _type(column: str) -> str:
 
 
 def _arrive(warehouse: Warehouse, rows: list[dict[str, Any]], load: int) -> None:
-    arrived = [row | {"changed_xid": load, "_load_id": load} for row in rows]
+    arrived = [row | {"changed_xid": load, "_load_id": load, "created_timestamp": NOW} for row in rows]
     numbers = itertools.count(1)
     marks = ", ".join(f"({', '.join(f'${next(numbers)}' for _ in row)})" for row in arrived)
     values = [value for row in arrived for value in row.values()]
@@ -197,6 +263,14 @@ def _judged(warehouse: Warehouse, judge: Judge) -> tuple[bool, int]:
     return verdict.passed, verdict.rows
 
 
-def _listed(warehouse: Warehouse) -> list[tuple[dict[str, str], str, str]]:
-    found = warehouse.raw_query("SELECT row_key, column_name, found FROM raw._broken_rows ORDER BY row_key")
-    return [(json.loads(key), column, value) for key, column, value in found.iter_rows()]
+def _kept(warehouse: Warehouse) -> list[tuple[str, int]]:
+    """(id, load) of the versions in raw."""
+    return list(warehouse.raw_query("SELECT id, _load_id FROM raw.orders ORDER BY 1, 2").iter_rows())
+
+
+def _listed(warehouse: Warehouse) -> list[tuple[str, str, str, str]]:
+    return list(
+        warehouse.raw_query(
+            "SELECT tenant_id, row_id, column_name, found FROM raw._set_aside ORDER BY row_id, column_name"
+        ).iter_rows()
+    )
