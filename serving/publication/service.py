@@ -8,6 +8,8 @@ their places in one transaction. What readers see:
   transaction whose snapshot is older than the load sees them too;
 - at most the longest of LOCK_WAITS of delay: a swap that is not let in by then steps back and tries again later. It
   waits less than PostgreSQL does before it looks for deadlocks, so it is the swap that gives way and no reader fails.
+
+A tenant that is held keeps the rows of its last publication in every table, and a note says why.
 """
 
 from __future__ import annotations
@@ -17,24 +19,27 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from serving.migrations.isolation import CURRENT_TENANT
+from serving.publication import notes as tenant_notes
 from serving.publication.columns import InvalidMart, as_csv, column_types, key_columns
+from serving.publication.notes import NOTES, SCHEMA, Note
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "marts"
 PUBLICATIONS = "publications"
 # Of one attempt after the other, and again from the first. A short wait gets in between readers that take the tables in
 # another order than the swap, and would stand in its way as it in theirs; a long one outlasts those that are slow.
 LOCK_WAITS = tuple(dt.timedelta(milliseconds=wait) for wait in (25, 50, 100, 200, 400))
 PATIENCE = dt.timedelta(minutes=5)
+OWN_ROWS = f"tenant_id = {CURRENT_TENANT}"
 ADVISORY_LOCK = 7_203_114_003
 _NEXT = "__next"
 # With its suffixes it must fit into the 63 bytes of a name.
@@ -62,14 +67,16 @@ def publish_marts(
     as_of: dt.datetime,
     now: dt.datetime,
     *,
+    notes: Mapping[str, Note] | None = None,
     patience: dt.timedelta = PATIENCE,
 ) -> list[PublishedTable]:
     """The tables that serve from now on: exactly `tables`; one that was published before and is not among them is gone.
 
     `database_url` is the operational database, as role `publisher`. Each value of `tables` yields the mart's record
     batches and has its `schema` (a pyarrow.RecordBatchReader, or a pyarrow.Table's `to_reader()`); it is read once,
-    batch by batch. `as_of` is the moment the figures are true for, `now` becomes `published_at`. Whatever goes wrong,
-    the last publication serves on. Blocks for the load and up to `patience` for each lock.
+    batch by batch. `as_of` is the moment the figures are true for, `now` becomes `published_at`. `notes` by tenant id
+    tell which tenants are held, and what is left out of whose figures. Whatever goes wrong, the last publication serves
+    on. Blocks for the load and up to `patience` for each lock.
 
     Raises: InvalidMart before anything is written, or for a row that is no row of any tenant; PublicationBlocked.
     """
@@ -77,14 +84,29 @@ def publish_marts(
     types = {name: column_types(name, schema) for name, schema in schemas.items()}
     if not tables:
         raise InvalidMart("there are no marts to publish")
-    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection:
+    notes = notes or {}
+    held = sorted(tenant for tenant, note in notes.items() if note.held_because is not None)
+    with (
+        psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection,
+        psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as earlier,
+    ):
         _claim(connection, patience)
         _clean(connection)
+        reads = {tenant: tenant_notes.served(earlier, tenant) for tenant in held}
+
+        def record() -> None:
+            _record(connection, published, snapshot_id, as_of, now)
+            tenant_notes.record(connection, notes, reads)
+            _secure(connection, _table(NOTES), OWN_ROWS)
+            _force(connection, _table(NOTES))
+            connection.execute(sql.SQL("GRANT SELECT ON {} TO app, worker").format(_table(NOTES)))
+
         try:
             published = [
-                _load(connection, name, types[name], key_columns(schemas[name]), tables[name]) for name in tables
+                _load(connection, earlier, name, types[name], key_columns(schemas[name]), tables[name], held)
+                for name in tables
             ]
-            _swap(connection, published, snapshot_id, as_of, now, patience)
+            _swap(connection, published, record, patience)
         finally:
             if not connection.closed:
                 _clean(connection)
@@ -93,7 +115,7 @@ def publish_marts(
 
 
 def _schema(name: str, batches: Iterable[pa.RecordBatch]) -> pa.Schema:
-    if not _NAME.fullmatch(name) or name.endswith(_NEXT) or name == PUBLICATIONS:
+    if not _NAME.fullmatch(name) or name.endswith(_NEXT) or name in (PUBLICATIONS, NOTES):
         raise InvalidMart(f"{name!r} is no name for a mart")
     schema = getattr(batches, "schema", None)
     if not isinstance(schema, pa.Schema):
@@ -120,10 +142,12 @@ def _clean(connection: psycopg.Connection) -> None:
 
 def _load(
     connection: psycopg.Connection,
+    earlier: psycopg.Connection,
     name: str,
     types: Mapping[str, str],
     key: list[str],
     batches: Iterable[pa.RecordBatch],
+    held: list[str],
 ) -> PublishedTable:
     started = time.perf_counter()
     beside = _table(name + _NEXT)
@@ -135,11 +159,16 @@ def _load(
     try:
         with connection.transaction():
             connection.execute(sql.SQL("CREATE TABLE {} ({})").format(beside, columns))
-            _secure(connection, beside, f"tenant_id = {CURRENT_TENANT}")
+            _secure(connection, beside, OWN_ROWS)
             with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN (FORMAT csv, FREEZE)").format(beside)) as copy:
                 for batch in batches:
-                    rows += batch.num_rows
-                    for chunk in as_csv(batch.select(list(types))):
+                    own = _without(batch, held)
+                    rows += own.num_rows
+                    for chunk in as_csv(own.select(list(types))):
+                        copy.write(chunk)
+                for tenant in held:
+                    for chunk in tenant_notes.earlier_rows(earlier, name, types, tenant):
+                        rows += 1  # PostgreSQL hands over a row at a time
                         copy.write(chunk)
             connection.execute(
                 sql.SQL("CREATE INDEX {} ON {} ({})").format(
@@ -151,6 +180,14 @@ def _load(
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         raise InvalidMart(f"{name}: {error.diag.message_primary}") from error
     return PublishedTable(name, rows, time.perf_counter() - started)
+
+
+def _without(batch: pa.RecordBatch, held: list[str]) -> pa.RecordBatch:
+    """The rows of tenants that are not held."""
+    if not held:
+        return batch
+    owners = batch.column(batch.schema.get_field_index("tenant_id")).cast(pa.string())
+    return batch.filter(pc.invert(pc.is_in(owners, pa.array(held, pa.string()))))
 
 
 def _secure(connection: psycopg.Connection, table: sql.Identifier, rule: str) -> None:
@@ -166,9 +203,7 @@ def _force(connection: psycopg.Connection, table: sql.Identifier) -> None:
 def _swap(
     connection: psycopg.Connection,
     published: list[PublishedTable],
-    snapshot_id: str,
-    as_of: dt.datetime,
-    now: dt.datetime,
+    record: Callable[[], None],
     patience: dt.timedelta,
 ) -> None:
     deadline = time.monotonic() + patience.total_seconds()
@@ -178,7 +213,7 @@ def _swap(
             with connection.transaction():
                 _wait_at_most(connection, wait)
                 _take_places(connection, published)
-                _record(connection, published, snapshot_id, as_of, now)
+                record()
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
             pause = min(wait * (1 + attempt // len(LOCK_WAITS)), _LONGEST_PAUSE).total_seconds()

@@ -27,9 +27,11 @@ def tenants(database) -> tuple[uuid.UUID, uuid.UUID]:
 def publish(publisher_url):
     """Publishes pyarrow tables by name; says the snapshot they are."""
 
-    def publish(snapshot_id: str = "s1", as_of: dt.datetime = NOW, now: dt.datetime = NOW, **tables: pa.Table):
+    def publish(
+        snapshot_id: str = "s1", as_of: dt.datetime = NOW, now: dt.datetime = NOW, notes=None, **tables: pa.Table
+    ):
         readers = {name: table.to_reader() for name, table in tables.items()}
-        return publish_marts(publisher_url, readers, snapshot_id, as_of, now)
+        return publish_marts(publisher_url, readers, snapshot_id, as_of, now, notes=notes)
 
     return publish
 

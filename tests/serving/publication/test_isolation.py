@@ -9,7 +9,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-TABLES = ("a_mart", "b_mart", "publications")
+TABLES = ("a_mart", "b_mart", "publication_notes", "publications")
 RULE = "(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
 
 
@@ -54,9 +54,9 @@ class TestEveryTable:
         assert [policy[:5] for policy in policies] == [
             (name, "tenant_isolation", "PERMISSIVE", "{public}", "ALL") for name in TABLES
         ]
-        assert [(qual, check) for *_, qual, check in policies[:2]] == [(RULE, None)] * 2
+        assert [(qual, check) for *_, qual, check in policies[:3]] == [(RULE, None)] * 3
         # It names no tenant's rows: which snapshot serves is the same for all, and for nobody without a tenant.
-        assert policies[2][5] == "((NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid IS NOT NULL)"
+        assert policies[3][5] == "((NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid IS NOT NULL)"
 
     def test_belongs_to_the_publisher_and_is_read_only_for_the_rest(self, database):
         owners = in_catalog(
