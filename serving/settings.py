@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     bundle_cache_bytes: int = Field(default=1_000_000_000, gt=0)
     features_stale_hours: float = Field(default=48, gt=0)
+    figures_late_minutes: float = Field(default=90, gt=0)
     dagster_url: str = "http://127.0.0.1:3000"
     access_token_minutes: int = 30
     auth_cache_seconds: int = Field(default=30, ge=0, le=60)

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from serving.analytics import figures, published, service
-from serving.analytics.published import Publication
+from serving.analytics.live import live_campaigns, require_campaign
+from serving.analytics.published import Asking, Publication
 from serving.analytics.ranges import DateRange
 from serving.analytics.schemas import (
     CampaignFigures,
@@ -55,17 +56,19 @@ TABLES: Mapping[Report, tuple[str, ...]] = {
 
 
 def export(
-    session: Session, report: Report, asked: DateRange, campaign_id: uuid.UUID | None
+    session: Session, report: Report, asked: DateRange, campaign_id: uuid.UUID | None, asking: Asking
 ) -> tuple[IO[bytes], Publication]:
     """The file, at its beginning, and the publication it is of. It is complete before the first byte leaves, so that
     a slow reader holds no mart and an error is no half file.
 
     Raises: NothingPublished, MartsOutdated, CampaignUnknown.
     """
-    publication = published.required(session, *TABLES[report])
+    if report == "campaigns":
+        require_campaign(session, campaign_id)
+    publication = published.required(session, asking, *TABLES[report])
     file = tempfile.SpooledTemporaryFile(max_size=SPOOLED_BYTES)  # noqa: SIM115 - `chunks` closes it
     try:
-        _write(file, _records(session, report, asked, campaign_id))
+        _write(file, _records(session, report, asked, campaign_id, publication, asking.now))
     except BaseException:
         file.close()
         raise
@@ -93,11 +96,18 @@ def safe_cell(value: Any) -> Any:
 
 
 def _records(
-    session: Session, report: Report, asked: DateRange, campaign_id: uuid.UUID | None
+    session: Session,
+    report: Report,
+    asked: DateRange,
+    campaign_id: uuid.UUID | None,
+    publication: Publication,
+    now: dt.datetime,
 ) -> tuple[list[str], Iterable[Mapping[str, Any]]]:
     bounds = {"first": asked.first, "last": asked.last}
     if report == "campaigns":
-        return _of(CampaignFigures, figures.campaigns(session, asked, campaign_id, limit=MAX_CAMPAIGNS))
+        live = live_campaigns(session, asked, now, campaign_id)
+        found = figures.campaigns(session, asked, publication.as_of, live, campaign_id, limit=MAX_CAMPAIGNS)
+        return _of(CampaignFigures, found)
     if report == "messages":
         return _of(DayMessages, figures.days(session, asked))
     if report == "hourly-stats":

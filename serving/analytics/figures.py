@@ -1,14 +1,11 @@
-"""Figures of a range of days, summed from the published marts; a rate is divided after the sum, null without divisor.
-
-`delivery_rate` = delivered / sent, `read_rate` = read / delivered, `response_rate` = replied / sent,
-`conversion_rate` = converted / sent. Outbound messages count on the day of their send, whenever they were delivered,
-read or answered.
-"""
+"""Figures of a range of days, summed from the published marts; a rate is divided after the sum. Outbound messages count
+on the day of their send, whenever they were delivered, read or answered."""
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,8 +24,7 @@ from serving.analytics.schemas import (
     RevenueTotals,
     UsageTotals,
 )
-from serving.errors import NotFound
-from serving.models import Campaign
+from serving.campaign.rates import campaign_rates, message_rates, share
 
 VOLUME, ENGAGEMENT, REVENUE = "mart_message_volume_hourly", "mart_engagement", "mart_revenue"
 USAGE, CAMPAIGNS, EXPERIMENTS = "mart_usage", "mart_campaign_performance", "mart_experiment_results"
@@ -92,12 +88,8 @@ _CAMPAIGN_TOTALS = sa.text(f"""
 """)
 
 
-class CampaignUnknown(NotFound):
-    title = "There is no such campaign"
-
-
 def days(session: Session, asked: DateRange) -> list[DayMessages]:
-    return [DayMessages(**row, **_rates(row)) for row in published.rows(session, _DAYS, _bounds(asked))]
+    return [DayMessages(**row, **message_rates(row)) for row in published.rows(session, _DAYS, _bounds(asked))]
 
 
 def messages(session: Session, asked: DateRange) -> MessageTotals:
@@ -106,7 +98,7 @@ def messages(session: Session, asked: DateRange) -> MessageTotals:
 
 def message_totals(each_day: list[DayMessages]) -> MessageTotals:
     sums = {name: sum(getattr(day, name) for day in each_day) for name in _COUNTS}
-    return MessageTotals(**sums, **_rates(sums))
+    return MessageTotals(**sums, **message_rates(sums))
 
 
 def hours(session: Session, asked: DateRange) -> list[HourVolume]:
@@ -133,34 +125,34 @@ def usage(session: Session, asked: DateRange) -> UsageTotals:
 
 
 def campaigns(
-    session: Session, asked: DateRange, campaign_id: uuid.UUID | None = None, *, limit: int
+    session: Session,
+    asked: DateRange,
+    as_of: dt.datetime,
+    live: Sequence[CampaignFigures] = (),
+    campaign_id: uuid.UUID | None = None,
+    *,
+    limit: int,
 ) -> list[CampaignFigures]:
-    """Those that sent in the range, the latest first. Raises: CampaignUnknown."""
-    if campaign_id is not None and session.scalar(sa.select(Campaign.id).where(Campaign.id == campaign_id)) is None:
-        raise CampaignUnknown
-    parameters = _bounds(asked) | {"campaign_id": campaign_id, "limit": limit}
-    return [CampaignFigures(**row) for row in published.rows(session, _CAMPAIGNS, parameters)]
+    """Those that sent in the range, `live` ones among the published, the latest first."""
+    rows = published.rows(session, _CAMPAIGNS, _bounds(asked) | {"campaign_id": campaign_id, "limit": limit})
+    found = [*live, *(CampaignFigures(source="published", as_of=as_of, **row) for row in rows)]
+    return sorted(found, key=lambda each: each.last_sent_at or as_of, reverse=True)[:limit]
 
 
-def campaign_totals(session: Session, asked: DateRange, campaign_id: uuid.UUID | None = None) -> CampaignTotals:
+def campaign_totals(
+    session: Session,
+    asked: DateRange,
+    live: Sequence[CampaignFigures] = (),
+    campaign_id: uuid.UUID | None = None,
+) -> CampaignTotals:
+    """Over the published and the `live` ones."""
     (row,) = published.rows(session, _CAMPAIGN_TOTALS, _bounds(asked) | {"campaign_id": campaign_id})
-    return CampaignTotals(**row, **_rates(row), conversion_rate=share(row["converted"], row["sent"]))
-
-
-def share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+    counts = {name: row[name] + sum(getattr(each, name) for each in live) for name in row if name != "campaigns"}
+    return CampaignTotals(campaigns=row["campaigns"] + len(live), **counts, **campaign_rates(counts))
 
 
 def _bounds(asked: DateRange) -> dict[str, Any]:
     return {"first": asked.first, "last": asked.last}
-
-
-def _rates(counts: Mapping[str, Any]) -> dict[str, float | None]:
-    return {
-        "delivery_rate": share(counts["delivered"], counts["sent"]),
-        "read_rate": share(counts["read"], counts["delivered"]),
-        "response_rate": share(counts["replied"], counts["sent"]),
-    }
 
 
 def _engaged(sums: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from serving.analytics import figures, published
+from serving.analytics.live import live_campaigns
+from serving.analytics.published import Asking
 from serving.analytics.ranges import DateRange, RequestedRange, local_today, resolve, tenant_timezone
-from serving.analytics.schemas import RangeRead, ReportPeriod, ReportRead
+from serving.analytics.schemas import CampaignFigures, PublishedRead, RangeRead, ReportPeriod, ReportRead
 from serving.errors import Unprocessable
 
 Period = Literal["daily", "weekly", "monthly", "custom"]
@@ -19,24 +21,24 @@ ALL = (figures.VOLUME, figures.ENGAGEMENT, figures.CAMPAIGNS, figures.EXPERIMENT
 
 
 def report(
-    session: Session, period: Period, day: dt.date | None, requested: RequestedRange, now: dt.datetime
+    session: Session, period: Period, day: dt.date | None, requested: RequestedRange, asking: Asking
 ) -> ReportRead:
     """`day` chooses the day, the week (from Monday) or the month it lies in; unless told, the last one that is over.
 
     Raises: NothingPublished, MartsOutdated, Unprocessable for a range with a named period, or a day with a custom one.
     """
-    publication = published.required(session, *ALL)
-    current, previous = _ranges(session, period, day, requested, now)
-    now_read, before_read = _period(session, current), _period(session, previous)
+    publication = published.required(session, asking, *ALL)
+    current, previous = _ranges(session, period, day, requested, asking.now)
+    live = live_campaigns(session, current, asking.now)
+    now_read = _period(session, current, live)
+    before_read = _period(session, previous, live_campaigns(session, previous, asking.now))
     return ReportRead(
-        snapshot_id=publication.snapshot_id,
-        as_of=publication.as_of,
-        published_at=publication.published_at,
+        **dict(PublishedRead.model_validate(publication)),
         period=period,
         current=now_read,
         previous=before_read,
         changes=changes(now_read, before_read),
-        top_campaigns=figures.campaigns(session, current, limit=TOP_CAMPAIGNS),
+        top_campaigns=figures.campaigns(session, current, publication.as_of, live, limit=TOP_CAMPAIGNS),
     )
 
 
@@ -58,12 +60,12 @@ def changes(current: ReportPeriod, previous: ReportPeriod) -> dict[str, float | 
     }
 
 
-def _period(session: Session, asked: DateRange) -> ReportPeriod:
+def _period(session: Session, asked: DateRange, live: list[CampaignFigures]) -> ReportPeriod:
     return ReportPeriod(
         range=RangeRead(first=asked.first, last=asked.last, timezone=asked.timezone),
         messages=figures.messages(session, asked),
         engagement=figures.engagement(session, asked),
-        campaigns=figures.campaign_totals(session, asked),
+        campaigns=figures.campaign_totals(session, asked, live),
         revenue=figures.revenue(session, asked),
         usage=figures.usage(session, asked),
     )

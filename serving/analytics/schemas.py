@@ -14,14 +14,28 @@ Cents = Annotated[int, Field(description="Cents of the currency")]
 CentsOrNone = Annotated[int | None, Field(description="Cents of the currency; null when not known")]
 
 
+class SetAsideRead(BaseModel):
+    """Rows of an operational table that are in no figure, and what is wrong with them."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    table: str
+    reason: str
+    rows: int
+
+
 class PublishedRead(BaseModel):
-    """Which snapshot of the warehouse the figures are: true for `as_of`, readable since `published_at` (both UTC)."""
+    """Which snapshot of the warehouse the figures are: true for `as_of`, readable since `published_at` (both UTC).
+    Late ones are older than the hourly refresh allows, at the time of the answer, and `late_reason` says why."""
 
     model_config = ConfigDict(from_attributes=True)
 
     snapshot_id: str
     as_of: dt.datetime
     published_at: dt.datetime
+    is_late: bool
+    late_reason: Annotated[str | None, Field(description="Null when the figures are not late")]
+    set_aside: Annotated[list[SetAsideRead], Field(description="What the figures leave out, as of `published_at`")]
 
 
 class RangeRead(BaseModel):
@@ -92,8 +106,12 @@ class HourlyFigures(PublishedFigures):
 
 
 class CampaignFigures(BaseModel):
-    """A campaign's whole life, not only the days asked for: a later delivery or reply belongs to its send."""
+    """A campaign's whole life, not only the days asked for: a later delivery or reply belongs to its send. One that the
+    published marts do not have yet is counted `live`, as of now, without what only the warehouse works out: its cost,
+    ROI, incremental revenue and uplift are null."""
 
+    source: Literal["published", "live"]
+    as_of: dt.datetime
     campaign_id: uuid.UUID
     name: str
     type: str

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from serving.analytics import published
+from serving.analytics.published import Asking
 from serving.analytics.ranges import tenant_timezone
 from serving.analytics.schemas import (
     ApiUsageRead,
@@ -71,8 +72,9 @@ HOT_LEAD_COLUMNS = (
 )  # fmt: skip
 
 
-def dashboard(session: Session, now: dt.datetime) -> DashboardRead:
+def dashboard(session: Session, asking: Asking) -> DashboardRead:
     """An active conversation is an open one with a message in the last 24 hours; a hot lead scores above 80."""
+    now = asking.now
     timezone = tenant_timezone(session)
     today = day_began_at(now, timezone)
     counts = session.execute(
@@ -99,24 +101,24 @@ def dashboard(session: Session, now: dt.datetime) -> DashboardRead:
             orders=sum(row.orders for row in orders), revenue_cents={row.currency: row.cents for row in orders}
         ),
         api_usage=ApiUsageRead(calls_today=calls.today, calls_last_30_days=calls.days),
-        published=_published(published.current(session)),
+        published=_published(_shown(session, asking)),
     )
 
 
-def hot_leads(session: Session, limit: int, now: dt.datetime) -> HotLeadsRead:
+def hot_leads(session: Session, limit: int, asking: Asking) -> HotLeadsRead:
     """The best `limit` of the leads that score above 80. Raises: MartsOutdated."""
     total = session.scalar(
         sa.text("SELECT count(*) FROM scores WHERE model = 'lead_scoring' AND score > :hot"), {"hot": HOT_SCORE}
     )
     rows = session.execute(_HOT_LEADS, {"hot": HOT_SCORE, "limit": limit}).mappings().all()
-    publication = published.current(session)
+    publication = _shown(session, asking)
     facts: dict[Any, dict[str, Any]] = {}
     if publication is not None and HOT_LEADS in publication.tables:
         contacts = [row["contact_id"] for row in rows]
         facts = {row["contact_id"]: dict(row) for row in published.rows(session, _FACTS, {"contacts": contacts})}
     leads = [HotLeadRead.model_validate(dict(row) | facts.get(row["contact_id"], {})) for row in rows]
     return HotLeadsRead(
-        as_of=now, threshold=HOT_SCORE, total=total or 0, leads=leads, published=_published(publication)
+        as_of=asking.now, threshold=HOT_SCORE, total=total or 0, leads=leads, published=_published(publication)
     )
 
 
@@ -125,6 +127,14 @@ def all_hot_leads(session: Session) -> Iterator[dict[str, Any]]:
     found = session.execute(_HOT_LEADS, {"hot": HOT_SCORE, "limit": None}, execution_options={"yield_per": 1_000})
     for row in found.mappings():
         yield {name: row[name] for name in HOT_LEAD_COLUMNS} | {"phone": (row["phone"] or "").removeprefix("+")}
+
+
+def _shown(session: Session, asking: Asking) -> published.Publication | None:
+    """None as well while the tenant's first is held back: what is of now is shown all the same."""
+    try:
+        return published.current(session, asking)
+    except published.NothingPublished:
+        return None
 
 
 def _published(publication: published.Publication | None) -> PublishedRead | None:

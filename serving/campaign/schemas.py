@@ -136,27 +136,30 @@ class CampaignStarted(BaseModel):
 
 
 class CampaignStats(BaseModel):
-    """People and messages of one campaign up to now. Rates are shares in [0, 1], null where there is nothing to
-    divide by:
-    delivery and read of what was accepted, reply of what was read, order of what was accepted."""
+    """People and messages of one campaign up to now, by the definitions of the analytics' figures. `suppressed` counts
+    people by reason, `states` messages of the outbox. Rates are shares of 1, null where there is nothing to divide by:
+    delivered / sent, read / delivered, replied / sent, converted / sent, and of each group the people who ordered."""
 
     eligible: int
     held_out: int
+    treated: int
     suppressed: dict[str, int]
     states: dict[str, int]
-    accepted: int
+    unknown: int
+    sent: int
     delivered: int
     read: int
     failed: int
-    unknown: int
     replied: int
     opted_out: int
-    ordered: int
+    converted: int
+    treated_ordered: int
     held_out_ordered: int
     delivery_rate: float | None
     read_rate: float | None
-    reply_rate: float | None
-    order_rate: float | None
+    response_rate: float | None
+    conversion_rate: float | None
+    treated_order_rate: float | None
     held_out_order_rate: float | None
 
 

@@ -95,9 +95,9 @@ def marts(tenant: uuid.UUID, hot_contact: uuid.UUID) -> dict[str, pa.Table]:
 def publish(home, database):
     url = EmbeddedPostgres(home).url("publisher", "postgres_publisher", database.name)
 
-    def publish(tables, snapshot_id="snapshot-1"):
+    def publish(tables, snapshot_id="snapshot-1", as_of=AS_OF, notes=None):
         readers = {name: table.to_reader() for name, table in tables.items()}
-        publish_marts(url, readers, snapshot_id, AS_OF, PUBLISHED_AT)
+        publish_marts(url, readers, snapshot_id, as_of, as_of + (PUBLISHED_AT - AS_OF), notes=notes)
 
     return publish
 

@@ -35,6 +35,13 @@ def warehouse(home, database, tmp_path_factory) -> DuckDBWarehouse:
     with psycopg.connect(database.admin) as connection:
         connection.execute(HISTORY.read_text())
         connection.execute(
+            "INSERT INTO consent_events (tenant_id, contact_id, event_key, purpose, status, occurred_at, source,"
+            " known_at) SELECT DISTINCT ON (campaign_id, minute) tenant_id, contact_id, 'out' || id || minute,"
+            " 'marketing', 'opted_out', timestamp + minute * interval '1 minute', 'reply', timestamp + interval '1 day'"
+            " FROM messages, generate_series(1, 3) AS minute WHERE campaign_id IS NOT NULL"
+            " ORDER BY campaign_id, minute, timestamp DESC"
+        )
+        connection.execute(
             "INSERT INTO api_keys (tenant_id, key_hash, key_prefix, name) SELECT id, %s, 'rk', 'k' FROM tenants"
             " WHERE slug = 'ours'",
             (api_key_hash(KEY),),
@@ -143,8 +150,101 @@ class TestAnswersAreDbts:
             ]
             assert {name: found[name] for name in row} == row
 
+    def test_a_campaigns_own_statistics(self, warehouse, ours, api):
+        """`/campaigns/{id}/stats`, counted from the operational rows, and the marts: one definition of every figure."""
+        names = (
+            *("eligible", "held_out", "treated", "sent", "delivered", "read", "failed", "replied", "opted_out"),
+            *("converted", "treated_ordered", "held_out_ordered"),
+            *("delivery_rate", "read_rate", "response_rate", "conversion_rate"),
+        )
+        expected = warehouse.query(
+            f"SELECT campaign_id, {', '.join(names)} FROM marts.mart_campaign_performance WHERE tenant_id = $1", [ours]
+        ).to_dicts()
+        assert sum(row["converted"] for row in expected) > 10
+        for name in ("opted_out", "treated_ordered", "held_out_ordered"):
+            assert sum(row[name] for row in expected) > 0, name
+        for row in expected:
+            stats = api.get(f"/api/v1/campaigns/{row.pop('campaign_id')}/stats", headers={"X-API-Key": KEY}).json()
+            assert {name: stats[name] for name in row} == row
+
     def test_each_row_of_each_mart_is_in_postgresql(self, warehouse, database):
         with psycopg.connect(database.admin) as connection:
             for name in MARTS:
                 (published,) = connection.execute(f"SELECT count(*) FROM marts.{name}").fetchone()
                 assert published == warehouse.query(f"SELECT count(*) AS n FROM marts.{name}", [])["n"][0], name
+
+
+@pytest.mark.slow
+class TestACampaignTheMartsDoNotHaveYet:
+    WAREHOUSES_ALONE = ("incremental_revenue_cents", "cost_cents", "roi")
+    UPLIFT = ("uplift", "uplift_low", "uplift_high", "uplift_is_significant")
+
+    @pytest.fixture
+    def unpublished(self, warehouse, database, ours):
+        """One campaign as the published marts had it before it began."""
+        with psycopg.connect(database.admin) as connection:
+            (campaign,) = connection.execute(
+                "SELECT campaign_id FROM marts.mart_campaign_performance WHERE tenant_id = %s AND sent > 0"
+                " ORDER BY campaign_id LIMIT 1",
+                (ours,),
+            ).fetchone()
+            connection.execute(
+                "CREATE TEMP TABLE kept AS SELECT * FROM marts.mart_campaign_performance WHERE campaign_id = %s",
+                (campaign,),
+            )
+            remove = "DELETE FROM marts.mart_campaign_performance WHERE campaign_id = %s"
+
+            def forget():
+                connection.execute(remove, (campaign,))
+                connection.commit()
+
+            connection.commit()
+            yield str(campaign), forget
+            connection.execute(remove, (campaign,))
+            connection.execute("INSERT INTO marts.mart_campaign_performance SELECT * FROM kept")
+
+    def test_is_counted_live_by_the_same_definitions(self, unpublished, get, warehouse, ours):
+        campaign, forget = unpublished
+        row = warehouse.query(
+            "SELECT first_sent_date, last_sent_date FROM marts.mart_campaign_performance WHERE campaign_id = $1",
+            [campaign],
+        ).to_dicts()[0]
+        first, last = row["first_sent_date"], row["first_sent_date"] + dt.timedelta(days=365)
+
+        def seen():
+            answer = get("campaigns", first, last)
+            (found,) = [each for each in answer["campaigns"] if each["campaign_id"] == campaign]
+            return answer["totals"], found
+
+        totals, published = seen()
+        forget()
+        live_totals, live = seen()
+        assert (published["source"], live["source"]) == ("published", "live")
+        assert live_totals == totals
+        warehouses = {name: None for name in (*self.WAREHOUSES_ALONE, *self.UPLIFT)}
+        assert live == published | {"source": "live", "as_of": "2026-06-01T00:00:00Z"} | warehouses
+        narrowed = get("campaigns", first, last, campaign_id=campaign)
+        assert (narrowed["campaigns"], narrowed["totals"]["campaigns"]) == ([live], 1)
+        before = get("campaigns", first - dt.timedelta(days=9), first - dt.timedelta(days=1))
+        assert before["campaigns"] == []
+
+    def test_is_in_the_report_and_the_file(self, unpublished, get, api, warehouse):
+        campaign, forget = unpublished
+        forget()
+        (first,) = warehouse.query(
+            "SELECT first_sent_date FROM marts.mart_campaign_performance WHERE campaign_id = $1", [campaign]
+        )["first_sent_date"]
+        report = get("reports", first, first, period="custom")
+        assert campaign in [each["campaign_id"] for each in report["top_campaigns"] if each["source"] == "live"]
+        assert report["current"]["campaigns"]["campaigns"] == len(report["top_campaigns"])
+        parameters = {"report": "campaigns", "from": str(first), "to": str(first)}
+        file = api.get("/api/v1/analytics/export", headers={"X-API-Key": KEY}, params=parameters)
+        assert f"live,2026-06-01T00:00:00Z,{campaign}" in file.text
+
+    def test_of_another_tenant_is_not_shown(self, unpublished, api, as_stranger):
+        campaign, forget = unpublished
+        forget()
+        answer = api.get("/api/v1/analytics/campaigns", headers=as_stranger, params={"to": "2026-06-01"})
+        assert answer.json()["campaigns"] == []
+        foreign = api.get("/api/v1/analytics/campaigns", headers=as_stranger, params={"campaign_id": campaign})
+        assert foreign.status_code == 404

@@ -13,6 +13,8 @@ CAMPAIGN = str(uuid.UUID(int=1))
 FIGURES = ("campaigns", "messages", "engagement", "hourly-stats", "reports")
 SNAPSHOT = {
     "snapshot_id": "snapshot-1", "as_of": "2026-03-10T06:00:00Z", "published_at": "2026-03-10T06:05:00Z",
+    "is_late": True, "set_aside": [],
+    "late_reason": "no refresh since 2026-03-10 06:00 UTC has come to a good end, though one is due every hour",
 }  # fmt: skip
 
 
