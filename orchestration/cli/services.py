@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 
 import typer
 
@@ -40,7 +41,7 @@ def down(as_json: bool = console.json_option()) -> None:
 
 
 def status(as_json: bool = console.json_option()) -> None:
-    """Say what runs where. Exits with 3 when something that was started does not answer."""
+    """Say what runs where, and how old the figures are. Exits with 3 when something started does not answer."""
     _show(Home.from_environment(), as_json)
 
 
@@ -76,11 +77,18 @@ def migrate(as_json: bool = console.json_option()) -> None:
 def _show(home: Home, as_json: bool, judged: set[str] | None = None) -> None:
     """Prints what runs; refuses if one of `judged` (default: all) was started and does not answer."""
     from orchestration.runtime import services
+    from orchestration.runtime.figures import published_figures
 
     lines = services.status(home)
+    figures = published_figures(home, dt.datetime.now(dt.UTC)) if lines[0].healthy else None
     if as_json:
-        console.print_json([dataclasses.asdict(line) | {"state": line.state} for line in lines])
+        told = [dataclasses.asdict(line) | {"state": line.state} for line in lines]
+        if figures is not None:
+            told.append({"name": "figures", "state": "late" if figures.is_late else "up to date"} | vars(figures))
+        console.print_json(told)
     else:
         console.table(None, ["service", "state", "address"], [[line.name, line.state, line.address] for line in lines])
+        for words in figures.lines if figures is not None else ():
+            console.out.print(console.escaped(words), highlight=False, soft_wrap=True)
     if any(line.started and not line.healthy for line in lines if judged is None or line.name in judged):
         raise typer.Exit(console.NOT_READY)

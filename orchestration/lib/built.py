@@ -1,4 +1,4 @@
-"""What dbt built in a warehouse: by which state of the project, and how many rows."""
+"""What dbt built in a warehouse: by which state of the project, how many rows, and for which tenants it is sound."""
 
 from __future__ import annotations
 
@@ -12,8 +12,20 @@ LAYERS = ("staging", "intermediate", "features", "marts")
 WATERMARKS = ("staging", "_model_watermarks")
 
 
+# One row per test that failed and tenant whose rows did, until they pass.
+FAILED_TESTS = ("staging", "_failed_tests")
+
+
 class HalfBuilt(Exception):
     """The warehouse is of two builds at once."""
+
+
+class ClaimBroken(Exception):
+    """A test failed that says nothing of one tenant's rows: nobody's figures can be trusted."""
+
+
+class TenantHeld(Exception):
+    """What the warehouse holds of a tenant failed a test; what was made of it before stays."""
 
 
 def built_by(warehouse: Warehouse) -> set[str]:
@@ -33,11 +45,34 @@ def require_whole(warehouse: Warehouse) -> None:
         raise HalfBuilt("the last build of the warehouse did not come to a good end; `rapport run` builds it again")
 
 
+def held_tenants(warehouse: Warehouse) -> dict[str, str]:
+    """By tenant, which tests its rows failed, in words. Raises ClaimBroken for a failure that is of all."""
+    failed: dict[str | None, list[str]] = {}
+    rows = _rows(warehouse, "test, tenant_id, row_count", FAILED_TESTS)
+    for test, tenant, count in sorted(rows, key=lambda row: str(row[0])):
+        failed.setdefault(tenant, []).append(f"{test} failed ({count} {'row' if count == 1 else 'rows'})")
+    if None in failed:
+        raise ClaimBroken("; ".join(failed[None]))
+    return {str(tenant): "; ".join(words) for tenant, words in failed.items()}
+
+
+def require_sound(warehouse: Warehouse, tenant_id: str) -> None:
+    """Raises HalfBuilt, ClaimBroken, and TenantHeld when a test failed of this tenant's rows."""
+    require_whole(warehouse)
+    held = held_tenants(warehouse).get(tenant_id)
+    if held:
+        raise TenantHeld(f"{held}; what was made before stays until it passes")
+
+
 def _watermarks(warehouse: Warehouse, column: str) -> list[Any]:
     return _column(warehouse, column, WATERMARKS)
 
 
 def _column(warehouse: Warehouse, column: str, of_table: tuple[str, str]) -> list[Any]:
+    return [value for (value,) in _rows(warehouse, column, of_table)]
+
+
+def _rows(warehouse: Warehouse, columns: str, of_table: tuple[str, str]) -> list[tuple[Any, ...]]:
     if isinstance(warehouse, DuckDBWarehouse) and not warehouse.path.exists():
         return []
     schema, table = of_table
@@ -46,7 +81,7 @@ def _column(warehouse: Warehouse, column: str, of_table: tuple[str, str]) -> lis
     )
     if known.is_empty():
         return []
-    return [value for (value,) in warehouse.query(f"SELECT {column} FROM {schema}.{table}").rows()]
+    return list(warehouse.query(f"SELECT {columns} FROM {schema}.{table}").rows())
 
 
 def row_counts(warehouse: Warehouse) -> dict[str, int]:

@@ -19,6 +19,8 @@ from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
 
 PROJECT = PROJECT_ROOT / "dbt_project"
 SOURCES = (".sql", ".yml", ".yaml", ".md", ".csv")
+# Which rows come in: under other contracts everything is built anew.
+CONTRACTS = PROJECT_ROOT / "orchestration" / "defs" / "ingest" / "contracts.py"
 
 
 _one_parses = threading.Lock()
@@ -47,8 +49,8 @@ def parsing_environment(home: Home) -> dict[str, str]:
 
 
 def variables(digest: str) -> list[str]:
-    """The options that tell dbt which state of the project it builds."""
-    return ["--vars", json.dumps({"project_digest": digest})]
+    """The options that tell dbt which state of the project it builds, and that a failed test holds only its tenants."""
+    return ["--vars", json.dumps({"project_digest": digest, "failed_test_severity": "warn"})]
 
 
 def dbt_executable() -> str:
@@ -110,8 +112,9 @@ def _models() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def project_digest() -> str:
-    """Tells one state of the project's files from every other."""
+    """Tells one state of the project's files, and of the contracts of what it builds from, from every other."""
     digest = hashlib.sha256()
     for file in sorted(path for path in PROJECT.rglob("*") if path.suffix in SOURCES and "target" not in path.parts):
         digest.update(str(file.relative_to(PROJECT)).encode() + file.read_bytes())
+    digest.update(CONTRACTS.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from feature_store.warehouse import DuckDBWarehouse
 from orchestration.lib.writing import only_writer
 from orchestration.runtime.home import PROJECT_ROOT
 from tests.orchestration.installation import WAREHOUSE, Installation, installed
@@ -56,31 +55,92 @@ class TestPublication:
         assert tenants["theirs"].encode() not in files["ours"]
         assert tenants["ours"].encode() not in files["theirs"]
 
-    def test_a_failed_check_leaves_yesterdays_marts_serving(self, installation: Installation) -> None:
-        before, built = published(installation), installation.built()
+    def test_an_odd_row_is_set_aside_and_everything_else_goes_on(self, installation: Installation) -> None:
+        """A message of the year 3000, an order of tomorrow, a currency that is none: of one tenant."""
+        before = published(installation)
         with installation.admin() as connection:
-            campaign = connection.execute(
+            connection.execute(
                 "INSERT INTO campaigns (tenant_id, name, message_template) SELECT id, 'New', 'Hello' FROM tenants"
-                " LIMIT 1 RETURNING id"
-            ).fetchone()
-            order = connection.execute(
-                "INSERT INTO orders (tenant_id, contact_id, external_id, platform, total_cents, ordered_at)"
-                " SELECT tenant_id, id, 'from-tomorrow', 'test', 100, now() + interval '1 day' FROM contacts LIMIT 1"
-                " RETURNING id"
-            ).fetchone()
-            assert campaign
-            assert order
-            failed = installation.rapport("run", "--select", PUBLISH)
-            assert failed.returncode == 1
-            assert "rows_keep_the_contract of raw/orders failed" in failed.stderr
-            assert (published(installation), installation.built()) == (before, built)
-            assert str(order[0]) in broken_rows(installation)
-
-            connection.execute("UPDATE orders SET ordered_at = now() WHERE id = %s", order)
-        installation.done("run", "--select", PUBLISH)
+                " WHERE slug = 'ours'"
+            )
+            connection.execute(
+                "INSERT INTO messages (tenant_id, contact_id, conversation_id, direction, status, timestamp,"
+                " provider_id) SELECT k.tenant_id, k.contact_id, k.id, 'inbound', 'read', '3000-01-01Z', 'odd'"
+                " FROM conversations k JOIN tenants t ON t.id = k.tenant_id WHERE slug = 'theirs' LIMIT 1"
+            )
+            for external, currency, at in (("tomorrow", "EUR", "1 day"), ("doubloons", "doubloons", "0")):
+                connection.execute(
+                    "INSERT INTO orders (tenant_id, contact_id, external_id, platform, total_cents, currency,"
+                    " ordered_at) SELECT c.tenant_id, c.id, %s, 'test', 100, %s, now() + %s::interval FROM contacts c"
+                    " JOIN tenants t ON t.id = c.tenant_id WHERE slug = 'theirs' LIMIT 1",
+                    (external, currency, at),
+                )
+        [report] = installation.metadata("run", "--select", PUBLISH)
+        assert sorted(check.split(" failed: ")[0] for check in report["failed_checks"]) == [  # type: ignore[attr-defined]
+            "rows_keep_the_contract of raw/messages",
+            "rows_keep_the_contract of raw/orders",
+        ]
         assert published(installation)["dim_campaigns"] == before["dim_campaigns"] + 1
-        assert broken_rows(installation) == ""
+        assert noted(installation, "ours") is None
+        held_because, left_out = noted(installation, "theirs") or ("", [])
+        assert held_because is None
+        assert [(each["table"], each["reason"], each["rows"]) for each in left_out] == [
+            ("messages", "column_values_to_be_between (timestamp)", 1),
+            ("orders", "column_values_to_be_between (ordered_at)", 1),
+            ("orders", "column_values_to_match_regex (currency)", 1),
+        ]
         assert "orders" in (installation.home.data_docs / "index.html").read_text()
+
+        with installation.admin() as connection:
+            connection.execute("UPDATE orders SET ordered_at = now(), currency = 'EUR' WHERE platform = 'test'")
+            connection.execute("DELETE FROM messages WHERE provider_id = 'odd'")
+        installation.done("run", "--select", PUBLISH)
+        assert noted(installation, "theirs") is None
+
+    def test_a_tenant_whose_rows_fail_a_test_keeps_its_marts_until_they_pass(self, installation: Installation) -> None:
+        def rename(name: str) -> None:
+            with installation.admin() as connection:
+                connection.execute("UPDATE campaigns SET name = %s WHERE name LIKE 'Campaign 1%%'", (name,))
+
+        def names(slug: str) -> list[str]:
+            with installation.admin() as connection:
+                found = connection.execute(
+                    "SELECT c.name FROM marts.dim_campaigns c JOIN tenants t ON t.id = c.tenant_id"
+                    " WHERE slug = %s AND c.name LIKE 'Campaign 1%%'",
+                    (slug,),
+                ).fetchall()
+            return [name for (name,) in found]
+
+        with installation.admin() as connection:
+            connection.execute(
+                "UPDATE orders SET platform = 'whatsapp' WHERE id = (SELECT o.id FROM orders o JOIN tenants t"
+                " ON t.id = o.tenant_id WHERE slug = 'theirs' AND total_cents > 0 ORDER BY o.id LIMIT 1)"
+            )
+            connection.execute(
+                "INSERT INTO order_items (tenant_id, order_id, name, quantity, price_cents)"
+                " SELECT tenant_id, id, 'Thing', 1, total_cents + 1 FROM orders WHERE platform = 'whatsapp'"
+            )
+        for turn, name in enumerate(("Campaign 1 a", "Campaign 1 b")):
+            rename(name)
+            [report] = installation.metadata("run", "--select", PUBLISH)
+            assert (report["succeeded"], report["blocking_checks"]) == (True, [])
+            assert (names("ours"), names("theirs")) == ([name], ["Campaign 1"]), turn
+            assert noted(installation, "ours") is None
+            held_because, _ = noted(installation, "theirs") or ("", [])
+            assert held_because == "assert_orders_add_up failed (1 row)"
+
+        snapshots = installation.rapport("run", "--select", 'key:"publish/analysts_snapshot"')
+        assert snapshots.returncode == 1
+        assert "theirs: publish__analysts_snapshot: " in snapshots.stderr
+        assert "assert_orders_add_up failed (1 row)" in snapshots.stderr
+        assert "ours:" not in snapshots.stderr
+
+        with installation.admin() as connection:
+            connection.execute("DELETE FROM order_items WHERE name = 'Thing'")
+            connection.execute("UPDATE orders SET platform = 'shop' WHERE platform = 'whatsapp'")
+        installation.done("run", "--select", PUBLISH)
+        assert (names("ours"), names("theirs")) == (["Campaign 1 b"], ["Campaign 1 b"])
+        assert noted(installation, "theirs") is None
 
 
 class TestOneWriter:
@@ -185,8 +245,7 @@ class TestPostgres:
                 (rows,) = connection.execute(f"SELECT count(*) FROM marts.{mart}").fetchone() or (None,)
                 assert rows == built[f"marts.{mart}"][0] > 0
 
-        # Its tables are replaced one by one: after a build that failed none of them is shown to anybody.
-        before = published(installation)
+        # Its tables are replaced one by one: those of a tenant whose rows failed are shown to nobody.
         with installation.admin() as connection:
             connection.execute(
                 "INSERT INTO phone_numbers (tenant_id, phone, provider_number_id, business_account_id)"
@@ -198,9 +257,15 @@ class TestPostgres:
                 " JOIN campaigns c USING (tenant_id) JOIN contacts k USING (tenant_id)"
                 " WHERE NOT EXISTS (SELECT FROM decisions d WHERE d.contact_id = k.id) LIMIT 1"
             )
-        failed = installation.rapport("run", "--select", PUBLISH, FEATURE_STORE_WAREHOUSE=url)
-        assert failed.returncode == 1
-        assert "assert_every_send_has_a_decision" in failed.stderr
+        installation.done("run", "--select", PUBLISH, FEATURE_STORE_WAREHOUSE=url)
+        held_because, _ = next(filter(None, (noted(installation, slug) for slug in ("ours", "theirs"))), ("", []))
+        assert held_because == "assert_every_send_has_a_decision failed (1 row)"
+
+        # A failure that is no tenant's stops everybody.
+        before = published(installation)
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE staging._failed_tests SET tenant_id = NULL")
+            connection.execute("UPDATE staging._current_run SET is_whole = false")
         refused = installation.rapport("run", "--select", 'key:"publish/marts"', FEATURE_STORE_WAREHOUSE=url)
         assert refused.returncode == 1
         assert "did not come to a good end" in refused.stderr
@@ -222,7 +287,11 @@ def settings(installation: Installation) -> dict[str, str]:
     return found
 
 
-def broken_rows(installation: Installation) -> str:
-    """The keys of the rows that stand in the way, as text."""
-    found = DuckDBWarehouse(installation.home.warehouse).raw_query("SELECT row_key FROM raw._broken_rows")
-    return " ".join(found["row_key"])
+def noted(installation: Installation, slug: str) -> tuple[str | None, list[dict[str, object]]] | None:
+    """Why the tenant's figures are its last ones, and what they leave out; None when there is nothing to say."""
+    with installation.admin() as connection:
+        return connection.execute(
+            "SELECT held_because, set_aside FROM marts.publication_notes n JOIN tenants t ON t.id = n.tenant_id"
+            " WHERE slug = %s",
+            (slug,),
+        ).fetchone()

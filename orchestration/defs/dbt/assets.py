@@ -10,7 +10,7 @@ from dagster_dbt import DbtCliResource, dbt_assets
 
 from feature_store.settings import settings
 from feature_store.warehouse import Warehouse, warehouse_at
-from orchestration.lib.built import built_by, row_counts
+from orchestration.lib.built import built_by, held_tenants, row_counts
 from orchestration.lib.dbt_project import (
     PROJECT,
     dbt_environment,
@@ -51,7 +51,8 @@ def warehouse_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> 
 def _build(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, told: list[Any]
 ) -> dict[str, int]:
-    """Rows by output name after a build in which every test passed; `told` collects what dbt reports meanwhile."""
+    """Rows by output name after a build; `told` collects what dbt reports meanwhile. Tenants whose rows failed a test
+    are held. Raises ClaimBroken when a test failed of rows that are no tenant's."""
     digest = project_digest()
     anew = built_by(warehouse) != {digest}
     command = [
@@ -63,6 +64,7 @@ def _build(
     ]
     with rebuilt(warehouse, from_nothing=anew and not context.is_subset) as place:
         told.extend(dbt.cli(command, context=context).stream())
+        held_tenants(place)
         return row_counts(place)
 
 

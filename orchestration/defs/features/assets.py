@@ -7,6 +7,7 @@ import dagster as dg
 from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES
+from orchestration.lib.built import require_sound
 from orchestration.lib.freshness import DAILY
 from orchestration.lib.partitions import tenant_of, tenants
 from orchestration.lib.retrying import transient_errors_retried
@@ -27,8 +28,7 @@ def online_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult[N
 
     configured = settings()
     with transient_errors_retried(context):
-        tenant = tenant_of(context.partition_key)
-        snapshot = materialize(
-            warehouse_at(configured.warehouse), configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC)
-        )
+        tenant, warehouse = tenant_of(context.partition_key), warehouse_at(configured.warehouse)
+        require_sound(warehouse, tenant.tenant_id)
+        snapshot = materialize(warehouse, configured.redis_url, tenant.tenant_id, dt.datetime.now(dt.UTC))
     return dg.MaterializeResult(metadata={"rows": snapshot.contacts, "snapshot_id": snapshot.snapshot_id})

@@ -6,9 +6,10 @@ import os
 
 import dagster as dg
 
+from feature_store import set_aside
 from feature_store.settings import settings
 from feature_store.warehouse import warehouse_at
-from orchestration.lib.built import built_as_of, require_whole
+from orchestration.lib.built import built_as_of, held_tenants, require_sound, require_whole
 from orchestration.lib.dbt_project import models_of, published_marts
 from orchestration.lib.dbt_translator import OWNER
 from orchestration.lib.freshness import DAILY, HOURLY
@@ -29,10 +30,11 @@ PUBLISHED = published_marts()
     owners=[OWNER],
     pool="warehouse",
     freshness_policy=HOURLY,
-    description="The marts the product shows, in PostgreSQL under row-level security; all of one build or all of the"
-    " one before.",
+    description="The marts the product shows, in PostgreSQL under row-level security. A tenant's are all of one build;"
+    " one whose rows failed a test keeps those of its last publication.",
 )
 def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    from serving.publication.notes import Note, SetAside
     from serving.publication.service import publish_marts
 
     # No build replaces the warehouse meanwhile, so that what is published is of one build.
@@ -46,10 +48,25 @@ def published(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         tables = {mart: opened.enter_context(warehouse.batches(f'SELECT * FROM marts."{mart}"')) for mart in PUBLISHED}
         now = dt.datetime.now(dt.UTC)
         as_of = built_as_of(warehouse) or now
-        done = publish_marts(os.environ["PUBLICATION_DATABASE_URL"], tables, f"{as_of:%Y%m%dT%H%M%S.%f}Z", as_of, now)
+        held, left_out = held_tenants(warehouse), set_aside.counts(warehouse)
+        notes = {
+            tenant: Note(held.get(tenant), tuple(SetAside(*each) for each in left_out.get(tenant, ())))
+            for tenant in held.keys() | left_out.keys()
+        }
+        done = publish_marts(
+            os.environ["PUBLICATION_DATABASE_URL"], tables, f"{as_of:%Y%m%dT%H%M%S.%f}Z", as_of, now, notes=notes
+        )
+    for tenant, why in held.items():
+        context.log.warning(f"tenant {tenant} keeps its last published marts: {why}")
     rows = {table.name: table.rows for table in done}
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": sum(rows.values()), "rows": sum(rows.values()), "marts": rows}
+        metadata={
+            "dagster/row_count": sum(rows.values()),
+            "rows": sum(rows.values()),
+            "marts": rows,
+            "held_tenants": held,
+            "rows_set_aside": {tenant: sum(rows for *_, rows in each) for tenant, each in left_out.items()},
+        }
     )
 
 
@@ -68,7 +85,7 @@ def analysts_snapshot(context: dg.AssetExecutionContext) -> dg.MaterializeResult
     tenant, home = tenant_of(context.partition_key), Home.from_environment()
     with transient_errors_retried(context):
         warehouse = warehouse_at(settings().warehouse)
-        require_whole(warehouse)
+        require_sound(warehouse, tenant.tenant_id)
         written = write_snapshot(warehouse, tenant.tenant_id, home.snapshots / f"{tenant.slug}.duckdb")
     rows = sum(written.rows.values())
     return dg.MaterializeResult(

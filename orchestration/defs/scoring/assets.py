@@ -9,6 +9,7 @@ import dagster as dg
 from feature_store.settings import settings as store_settings
 from feature_store.warehouse import warehouse_at
 from orchestration.defs.training.assets import FEATURES, MODEL_NAMES
+from orchestration.lib.built import require_sound
 from orchestration.lib.freshness import DAILY
 from orchestration.lib.partitions import tenant_of, tenants
 from orchestration.lib.retrying import transient_errors_retried
@@ -33,9 +34,9 @@ def _scores(model: str) -> dg.AssetsDefinition:
 
         tenant = tenant_of(context.partition_key)
         now = dt.datetime.now(dt.UTC)
-        rows = score_contacts(
-            warehouse_at(store_settings().warehouse), TrainingSettings().bundles_dir, tenant.tenant_id, model, now
-        )
+        warehouse = warehouse_at(store_settings().warehouse)
+        require_sound(warehouse, tenant.tenant_id)
+        rows = score_contacts(warehouse, TrainingSettings().bundles_dir, tenant.tenant_id, model, now)
         database = Database(os.environ["SERVING_WORKER_DATABASE_URL"])
         try:
             with transient_errors_retried(context):

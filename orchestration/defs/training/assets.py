@@ -10,6 +10,7 @@ import dagster as dg
 
 from feature_store.settings import settings as store_settings
 from feature_store.warehouse import warehouse_at
+from orchestration.lib.built import require_sound
 from orchestration.lib.partitions import TenantRef, tenant_of, tenants
 from orchestration.runtime.home import Home
 
@@ -57,6 +58,7 @@ def _dataset(model: str) -> dg.AssetsDefinition:
 
         tenant, configured = tenant_of(context.partition_key), TrainingSettings()
         warehouse = warehouse_at(store_settings().warehouse)
+        require_sound(warehouse, tenant.tenant_id)
         now = dt.datetime.now(dt.UTC)
         try:
             built = build_dataset(
