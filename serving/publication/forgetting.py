@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import sql
 
-from serving.publication.service import SCHEMA
+from serving.publication.notes import SCHEMA
 
 _WITH_CONTACTS = """
     SELECT table_name, data_type FROM information_schema.columns

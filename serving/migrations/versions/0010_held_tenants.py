@@ -7,7 +7,7 @@ from alembic import op
 from serving.migrations.isolation import CURRENT_TENANT
 
 revision = "0010"
-down_revision = "0006"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -8,7 +8,7 @@ from alembic import op
 from serving.migrations.isolation import policy
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 DEFINERS = (
     "auth_login(text)",
