@@ -99,8 +99,10 @@ def delete(session: Session, contact_id: uuid.UUID, *, hmac_key: str, redis_url:
     erasure.forget_events(session, contact, hmac_key, now)
     models = session.scalars(sa.select(Score.model).where(Score.contact_id == contact_id)).all()
     session.execute(sa.delete(Contact).where(Contact.id == contact_id))
-    session.add(Erasure(tenant_id=contact.tenant_id, contact_id=contact_id, erased_at=now))
-    session.flush()
+    # An import makes the same ids again: who was erased once may have come back.
+    told = insert(Erasure).values(tenant_id=contact.tenant_id, contact_id=contact_id, erased_at=now)
+    again = {"erased_at": now, "purged_at": None}
+    session.execute(told.on_conflict_do_update(index_elements=["tenant_id", "contact_id"], set_=again))
     # Last, and before the commit: what is not erased online must be asked for again.
     erasure.forget_online(redis_url, contact.tenant_id, contact_id, models)
 

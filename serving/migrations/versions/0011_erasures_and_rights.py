@@ -57,7 +57,7 @@ def create_erasures() -> None:
     op.execute("ALTER TABLE erasures OWNER TO owner")
     op.execute("ALTER TABLE erasures ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     policy("erasures")
-    op.execute("GRANT SELECT, INSERT ON erasures TO app")
+    op.execute("GRANT SELECT, INSERT, UPDATE (erased_at, purged_at) ON erasures TO app")
     op.execute("GRANT SELECT, UPDATE (purged_at) ON erasures TO worker")
     op.execute("GRANT SELECT ON erasures TO etl_read")
 

@@ -195,6 +195,20 @@ class TestErasure:
         assert told["erased_at"] is not None
         assert api.get(place, headers=as_stranger).status_code == 404
 
+    def test_of_somebody_who_came_back_is_told_anew(self, api, as_admin, database, tenant):
+        contact = uuid.uuid4()
+        for _ in range(2):
+            with psycopg.connect(database.admin) as connection:
+                connection.execute(
+                    "INSERT INTO contacts (tenant_id, id, phone) VALUES (%s, %s, '+999400000015')",
+                    (tenant.tenant_id, contact),
+                )
+            erased = api.delete(f"/api/v1/contacts/{contact}", headers=as_admin)
+            assert erased.status_code == 204
+            assert api.get(erased.headers["location"], headers=as_admin).json()["purged_at"] is None
+            with psycopg.connect(database.admin) as connection:
+                connection.execute("UPDATE erasures SET purged_at = now() WHERE contact_id = %s", (contact,))
+
     def test_leaves_alone_what_holds_the_number_within_another(self, api, as_admin, database, deliver):
         made = api.post("/api/v1/contacts/", headers=as_admin, json={"phone": "+999400000013"}).json()
         assert deliver(message("wamid.longer", OTHER_PHONE, "my parcel is 10999400000013")).status_code == 200
