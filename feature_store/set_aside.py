@@ -43,10 +43,14 @@ def settle(raw: Raw, table: str, after: int) -> None:
         f" AND newer.row_id = {TABLE}.row_id AND newer.row_load > {TABLE}.row_load",
         [table],
     )
+    forget_deleted(raw)
+
+
+def forget_deleted(raw: Raw) -> None:
+    """Takes off the list the versions of rows that were deleted since."""
     raw.execute(
-        f"DELETE FROM raw.{TABLE} USING raw.deletions AS gone WHERE {TABLE}.table_name = $1"
-        f" AND gone.table_name = $1 AND gone.row_id = {TABLE}.row_id AND gone._load_id > {TABLE}.row_load",
-        [table],
+        f"DELETE FROM raw.{TABLE} USING raw.deletions AS gone WHERE gone.table_name = {TABLE}.table_name"
+        f" AND gone.row_id = {TABLE}.row_id AND gone._load_id > {TABLE}.row_load"
     )
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feature_store.ingest import ingest
+from feature_store.ingest_raw import open_raw
+from feature_store.set_aside import forget_deleted
 from feature_store.settings import settings
 from feature_store.warehouse import DuckDBWarehouse, Warehouse, warehouse_at
 from orchestration.lib.rebuilding import remove_unfinished
@@ -77,6 +79,8 @@ def _forget_in_warehouse(warehouse: Warehouse, waiting: Sequence[Unpurged]) -> i
     if _is_empty(warehouse):
         return 0
     ingested = ingest(settings().operational_url, warehouse, now=dt.datetime.now(dt.UTC))
+    with open_raw(warehouse) as raw:
+        forget_deleted(raw)
     if isinstance(warehouse, DuckDBWarehouse):
         remove_unfinished(warehouse)
         rewrite(warehouse.raw_path)

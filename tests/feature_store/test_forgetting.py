@@ -10,6 +10,9 @@ import pytest
 import redis
 
 from feature_store.forgetting import forget_in_file, rewrite, rewrite_log
+from feature_store.ingest_raw import open_raw
+from feature_store.set_aside import forget_deleted
+from feature_store.warehouse import DuckDBWarehouse
 
 SAID = "a teapot that only one person has"
 GONE, KEPT, MESSAGE = (str(uuid.UUID(int=number)) for number in (1, 2, 3))
@@ -99,3 +102,20 @@ class TestRedisLog:
         logged = b"".join(one.read_bytes() for one in home.redis.rglob("*") if one.is_file())
         assert SAID.encode() not in logged
         assert b"other words" in logged
+
+
+class TestSetAside:
+    def test_a_version_of_a_deleted_row_leaves_the_list_and_the_file(self, tmp_path):
+        warehouse = DuckDBWarehouse(tmp_path / "warehouse.duckdb")
+        with open_raw(warehouse) as raw:
+            for row in (GONE, KEPT):
+                raw.execute(
+                    "INSERT INTO raw._set_aside VALUES ('contacts', 'tenant', $1, 1, 'phone', 'a number', $2, NULL, 1,"
+                    " now())", [row, SAID if row == GONE else "other words"],
+                )  # fmt: skip
+            raw.execute("INSERT INTO raw.deletions VALUES ('tenant', 'contacts', $1, $1, 1, now(), 2, now())", [GONE])
+            forget_deleted(raw)
+        rewrite(warehouse.raw_path)
+        with duckdb.connect(str(warehouse.raw_path), read_only=True) as connection:
+            assert connection.execute("SELECT row_id FROM raw.raw._set_aside").fetchall() == [(KEPT,)]
+        assert SAID.encode() not in warehouse.raw_path.read_bytes()
