@@ -115,14 +115,19 @@ class CloudApiDriver:
         return _read_answer(message, answer)
 
     async def _templates(self, url: str, name: str) -> list[Template]:
+        try:
+            # Of all pages together: the caller waits, and may hold a transaction open.
+            async with asyncio.timeout(self._config.timeout_seconds):
+                return await self._template_pages(url, name)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NotSent(type(error).__name__, retry_after_seconds=5.0) from error
+
+    async def _template_pages(self, url: str, name: str) -> list[Template]:
         client, query = self._wire().client, {"name": name, "limit": "100", "fields": TEMPLATE_FIELDS}
         found: list[Template] = []
         for _ in range(_MOST_PAGES):
-            try:
-                async with client.get(url, params=query, allow_redirects=False) as response:
-                    answer = _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise NotSent(type(error).__name__, retry_after_seconds=5.0) from error
+            async with client.get(url, params=query, allow_redirects=False) as response:
+                answer = _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
             page = read_templates(answer.body) if answer.status == 200 else None
             if page is None:
                 raise _refusal(answer)
