@@ -163,7 +163,7 @@ def schedule(
     drivers: DriversDep,
 ) -> Campaign:  # fmt: skip
     """Starts the campaign at `start_date`; who it goes to is decided then."""
-    return service.schedule(session, id, body.start_date, body.end_date, now, drivers.templates)
+    return service.schedule(session, id, body, now, drivers.templates)
 
 
 @router.get("/{id}/stats", responses=problems(CampaignNotFound))

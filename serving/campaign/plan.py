@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from serving.campaign.content import template_needs_name
 from serving.consent.suppression import suppressed
 from serving.errors import Conflict
 from serving.kit.database import TENANT
@@ -30,7 +31,8 @@ class CampaignHasNoNumber(Conflict):
 
 
 class CampaignReachesNobody(Conflict):
-    """`suppressed` counts the segment's people by the reason for which each is left out."""
+    """`suppressed` counts the segment's people by the reason for which each is left out; `held_out` those whom the
+    campaign would be measured by, were it sent to anybody."""
 
     title = "The campaign would reach nobody"
 
@@ -59,7 +61,8 @@ _GATHER = sa.text("""
         WHEN sent.marketing_7d >= :cap THEN 'frequency_cap'
         WHEN :needs_window AND NOT EXISTS (
             SELECT FROM conversations AS v WHERE v.contact_id = c.id AND v.phone_number_id = :number_id
-              AND v.window_expires_at > CAST(:now AS timestamptz) + interval '5 seconds') THEN 'window_closed' END
+              AND v.window_expires_at > CAST(:now AS timestamptz) + interval '5 seconds') THEN 'window_closed'
+        WHEN :needs_name AND btrim(coalesce(c.name, '')) = '' THEN 'no_name' END
     FROM segment_members AS m JOIN contacts AS c ON c.id = m.contact_id
     LEFT JOIN consents AS held ON held.contact_id = c.id AND held.purpose = 'marketing'
     LEFT JOIN (
@@ -109,7 +112,8 @@ _QUEUE = sa.text(f"""
 """)
 _RENDER = sa.text(f"""
     UPDATE outbound_messages AS o SET payload = addressed.payload,
-        payload_hash = encode(sha256(convert_to(addressed.payload::text, 'UTF8')), 'hex')
+        payload_hash = encode(sha256(convert_to(addressed.payload::text, 'UTF8')), 'hex'),
+        due_at = CASE WHEN o.reason LIKE 'stop_template:%' THEN least(o.due_at, :now) ELSE o.due_at END
     FROM (
         SELECT c.id AS contact_id, {PAYLOAD} AS payload FROM contacts AS c JOIN campaigns AS k ON k.id = :campaign_id
         WHERE c.id IN (SELECT contact_id FROM outbound_messages WHERE campaign_id = :campaign_id AND state = 'queued')
@@ -152,7 +156,7 @@ def plan_campaign(
         "campaign_id": campaign_id, "tenant_id": tenant_id, "segment_id": segment.id, "now": now, "cap": cap,
         "number_id": number_of(session, campaign).id, "policy": POLICY_VERSION, "seed": str(seed),
         "holdout_rate": campaign.holdout_rate, "model": segment.definition.get("model", DEFAULT_MODEL),
-        "needs_window": campaign.template_name is None,
+        "needs_window": campaign.template_name is None, "needs_name": template_needs_name(campaign),
     }  # fmt: skip
     session.flush()
     session.execute(sa.text("DROP TABLE IF EXISTS pg_temp.plan_members"))
@@ -186,10 +190,11 @@ def _suppress_unsubscribed(session: Session, phone_key: str) -> None:
     session.execute(_SUPPRESS, {"contacts": list(listed)})
 
 
-def render_queued(session: Session, campaign_id: uuid.UUID) -> None:
-    """Writes the campaign's messages that are still queued as its text and template are now; to the same people."""
+def render_queued(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> None:
+    """Writes the campaign's messages that are still queued as its text and template are now; to the same people. Those
+    that the template's refusal put off are due at `now`."""
     session.flush()
-    session.execute(_RENDER, {"campaign_id": campaign_id})
+    session.execute(_RENDER, {"campaign_id": campaign_id, "now": now})
 
 
 def number_of(session: Session, campaign: Campaign) -> PhoneNumber:

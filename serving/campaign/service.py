@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 import uuid
@@ -12,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from serving.campaign.content import Templates, check_sendable
+from serving.campaign.content import Templates, check_end, check_sendable, check_type
 from serving.campaign.plan import (
     POLICY_VERSION,
     CampaignHasNoSegment,
@@ -22,7 +21,7 @@ from serving.campaign.plan import (
     plan_campaign,
     render_queued,
 )
-from serving.campaign.schemas import CampaignCreate, CampaignUpdate
+from serving.campaign.schemas import CampaignCreate, CampaignSchedule, CampaignUpdate
 from serving.errors import Conflict, NotFound, ServingError, Unavailable, Unprocessable
 from serving.kit.database import TENANT, Database
 from serving.models import Campaign, PhoneNumber, Segment
@@ -42,8 +41,8 @@ _FIXED_AFTER_START = frozenset(
     }
 )  # fmt: skip
 _CONTENT = frozenset({"message_template", "template_name", "template_language"})
-
-
+# What of a campaign is checked before it may be scheduled.
+_CHECKED = _CONTENT | {"type", "segment_id", "phone_number_id"}
 _REQUIRED = frozenset(
     {
         "name", "type", "message_template", "template_language", "attributes", "conversion_event",
@@ -57,7 +56,7 @@ class CampaignNotFound(NotFound):
 
 
 class CampaignStateRefused(Conflict):
-    """`status` is the campaign's, `allowed` what it would have to be."""
+    """`status_now` is the campaign's, `allowed` what it would have to be."""
 
     title = "The campaign's state does not allow this"
 
@@ -96,8 +95,8 @@ def update(
     paused one may get another text or template: what is still queued is written anew, to the same people. A running one
     keeps what it says.
 
-    Raises: CampaignNotFound, CampaignStateRefused, CampaignNotSendable, CampaignHasNoNumber, ProviderUnavailable,
-    Unprocessable.
+    Raises: CampaignNotFound, CampaignStateRefused, CampaignNotSendable, CampaignHasNoSegment, CampaignHasNoNumber,
+    ProviderUnavailable, Unprocessable.
     """
     campaign = get(session, campaign_id, lock=True)
     values = body.model_dump(exclude_unset=True)
@@ -114,10 +113,12 @@ def update(
         _check_start(changes["start_date"], now)
     for name, value in changes.items():
         setattr(campaign, name, value)
-    if campaign.status == "scheduled" or (campaign.status == "paused" and _CONTENT & changes.keys()):
+    if campaign.status in ("scheduled", "paused") and _CHECKED & changes.keys():
+        if campaign.segment_id is None and campaign.status == "scheduled":
+            raise CampaignHasNoSegment
         check_sendable(campaign, number_of(session, campaign), templates)
     if campaign.status == "paused" and _CONTENT & changes.keys():
-        render_queued(session, campaign_id)
+        render_queued(session, campaign_id, now)
     session.flush()
     session.refresh(campaign)
     return campaign
@@ -155,34 +156,44 @@ def start(
     configured: Settings | None = None, dry_run: bool = False,
 ) -> tuple[Campaign, CampaignPlan]:  # fmt: skip
     """The running campaign and who it goes to. Its messages are queued, not yet sent. The holdout is drawn by the
-    campaign's own id, so that starting again after a failure holds out the same people. With `dry_run` the plan only:
-    nothing is changed.
+    campaign's own id, so that starting again after a failure holds out the same people. With `dry_run` the plan only,
+    or the error that a start would be: nothing is changed.
 
     Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber, CampaignNotSendable,
     CampaignReachesNobody, ProviderUnavailable.
     """
+    campaign = get(session, campaign_id, lock=True)
+    _expect(campaign, {"draft", "scheduled"})
     attempt = session.begin_nested()
-    campaign = _move(session, campaign_id, {"draft", "scheduled"}, "running")
-    check_sendable(campaign, number_of(session, campaign), templates)
-    if campaign.start_date is None or campaign.start_date > now:
-        campaign.start_date = now
-    session.flush()
-    plan = plan_campaign(session, campaign_id, now, seed=str(campaign_id), configured=configured, dry_run=dry_run)
+    plan = _start(session, campaign, now, now, templates, configured, dry_run=dry_run)
     if dry_run:
         attempt.rollback()
-    elif plan.eligible == 0:
-        raise CampaignReachesNobody(_reasons(plan), suppressed=plan.suppressed)
     else:
         attempt.commit()
     session.refresh(campaign)
     return campaign, plan
 
 
+def _start(
+    session: Session, campaign: Campaign, start_date: dt.datetime, now: dt.datetime, templates: Templates,
+    configured: Settings | None, *, dry_run: bool = False,
+) -> CampaignPlan:  # fmt: skip
+    check_end(campaign, now)
+    check_sendable(campaign, number_of(session, campaign), templates)
+    campaign.status, campaign.status_reason, campaign.start_date = "running", None, start_date
+    session.flush()
+    plan = plan_campaign(session, campaign.id, now, seed=str(campaign.id), configured=configured, dry_run=dry_run)
+    if plan.queued == 0:
+        raise CampaignReachesNobody(_reasons(plan), suppressed=plan.suppressed, held_out=plan.held_out)
+    return plan
+
+
 def start_due(
     database: Database, tenant_id: uuid.UUID, now: dt.datetime, templates: Templates, configured: Settings
 ) -> list[uuid.UUID]:
     """The scheduled campaigns whose time has come, now running. One that cannot start is a draft again, with the
-    reason; one whose provider does not answer is tried again at the next call."""
+    reason; one whose provider does not answer, or that fails as nobody foresaw, is tried again at the next call and
+    keeps no other waiting."""
     started = []
     with database.tenant(tenant_id) as session:
         due = sa.select(Campaign.id).where(Campaign.status == "scheduled", Campaign.start_date <= now)
@@ -190,17 +201,40 @@ def start_due(
     for campaign_id in found:
         try:
             with database.tenant(tenant_id) as session:
-                start(session, campaign_id, now, templates, configured=configured)
+                is_started = _start_one(session, campaign_id, now, templates, configured)
+        except Exception:
+            log.exception("campaign.start_failed", extra={"campaign_id": str(campaign_id)})
+            continue
+        if is_started:
             started.append(campaign_id)
-        except (CampaignNotFound, CampaignStateRefused):
-            continue  # somebody else started, moved or removed it
-        except Unavailable as error:
-            log.warning("campaign.start_postponed", extra={"campaign_id": str(campaign_id), "error": str(error)})
-        except ServingError as error:
-            log.warning("campaign.not_started", extra={"campaign_id": str(campaign_id), "error": error.type_uri()})
-            with database.tenant(tenant_id) as session, contextlib.suppress(CampaignNotFound, CampaignStateRefused):
-                _move(session, campaign_id, {"scheduled"}, "draft", _why(error))
     return started
+
+
+def _start_one(
+    session: Session, campaign_id: uuid.UUID, now: dt.datetime, templates: Templates, configured: Settings
+) -> bool:
+    """Whether the campaign is running now by this call. It is locked from before it is looked at: an edit comes
+    before, and is heeded, or after."""
+    due = sa.select(Campaign).where(
+        Campaign.id == campaign_id, Campaign.status == "scheduled", Campaign.start_date <= now
+    )
+    campaign = session.scalar(due.with_for_update().execution_options(populate_existing=True))
+    if campaign is None or campaign.start_date is None:
+        return False  # somebody else started, moved or removed it
+    attempt = session.begin_nested()
+    try:
+        _start(session, campaign, campaign.start_date, now, templates, configured)
+    except Unavailable as error:
+        attempt.rollback()
+        log.warning("campaign.start_postponed", extra={"campaign_id": str(campaign_id), "error": str(error)})
+        return False
+    except ServingError as error:
+        attempt.rollback()
+        log.warning("campaign.not_started", extra={"campaign_id": str(campaign_id), "error": error.type_uri()})
+        campaign.status, campaign.status_reason = "draft", _why(error)
+        return False
+    attempt.commit()
+    return True
 
 
 def pause(session: Session, campaign_id: uuid.UUID, reason: str = "paused by a user") -> Campaign:
@@ -237,17 +271,19 @@ def stop(session: Session, campaign_id: uuid.UUID, now: dt.datetime) -> Campaign
 
 
 def schedule(
-    session: Session, campaign_id: uuid.UUID, start_date: dt.datetime, end_date: dt.datetime | None,
-    now: dt.datetime, templates: Templates,
-) -> Campaign:  # fmt: skip
-    """The campaign, to be started at `start_date`. Who it goes to is decided then; that it could be sent is checked now
-    and then. Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber,
-    CampaignNotSendable, ProviderUnavailable, Unprocessable."""
-    _check_start(start_date, now)
-    _check_dates(start_date, end_date)
+    session: Session, campaign_id: uuid.UUID, body: CampaignSchedule, now: dt.datetime, templates: Templates
+) -> Campaign:
+    """The campaign, to be started at `start_date`; its end stays unless another is given. Who it goes to is decided
+    then; that it could be sent is checked now and then.
+
+    Raises: CampaignNotFound, CampaignStateRefused, CampaignHasNoSegment, CampaignHasNoNumber, CampaignNotSendable,
+    ProviderUnavailable, Unprocessable."""
+    _check_start(body.start_date, now)
     campaign = _move(session, campaign_id, {"draft", "scheduled"}, "scheduled")
-    campaign.start_date = start_date
-    campaign.end_date = end_date
+    campaign.start_date = body.start_date
+    if "end_date" in body.model_fields_set:
+        campaign.end_date = body.end_date
+    _check_dates(campaign.start_date, campaign.end_date)
     if campaign.segment_id is None:
         raise CampaignHasNoSegment
     check_sendable(campaign, number_of(session, campaign), templates)
@@ -259,8 +295,11 @@ def schedule(
 def duplicate(
     session: Session, campaign_id: uuid.UUID, name: str | None, *, created_by: uuid.UUID | None, now: dt.datetime
 ) -> Campaign:
-    """A new draft with the same content and audience. Raises: CampaignNotFound."""
+    """A new draft with the same content and audience. Raises: CampaignNotFound, Unprocessable for a type that cannot
+    be sent."""
     source = get(session, campaign_id)
+    if errors := check_type(source.type):
+        raise Unprocessable(errors=errors)
     values = {column: getattr(source, column) for column in _COPIED}
     copy = Campaign(
         tenant_id=source.tenant_id, name=name or f"{source.name} (copy)", status="draft", created_by=created_by,
@@ -276,16 +315,22 @@ def _move(
     session: Session, campaign_id: uuid.UUID, allowed: set[str], status: str, reason: str | None = None
 ) -> Campaign:
     campaign = get(session, campaign_id, lock=True)
-    if campaign.status not in allowed:
-        raise CampaignStateRefused(status_now=campaign.status, allowed=sorted(allowed))
+    _expect(campaign, allowed)
     campaign.status, campaign.status_reason = status, reason
     session.flush()
     session.refresh(campaign)
     return campaign
 
 
+def _expect(campaign: Campaign, allowed: set[str]) -> None:
+    if campaign.status not in allowed:
+        raise CampaignStateRefused(status_now=campaign.status, allowed=sorted(allowed))
+
+
 def _reasons(plan: CampaignPlan) -> str:
     counts = sorted(plan.suppressed.items(), key=lambda entry: -entry[1])
+    if plan.held_out:
+        counts.append(("held out", plan.held_out))
     return ", ".join(f"{reason} {count}" for reason, count in counts) or "the segment has no members"
 
 

@@ -31,6 +31,7 @@ class Provider:
     base_url: str = ""
     templates: list[dict] = field(default_factory=lambda: [dict(HELLO)])
     status: int = 200
+    error: dict | None = None
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def _listening() -> Iterator[Provider]:
         def do_GET(self) -> None:
             name = parse_qs(urlsplit(self.path).query).get("name", [""])[0]
             found = [template for template in provider.templates if name in template["name"]]
-            body = json.dumps({"data": found} if provider.status == 200 else {}).encode()
+            body = json.dumps({"data": found} if provider.status == 200 else {"error": provider.error}).encode()
             self.send_response(provider.status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -63,7 +64,7 @@ def _listening() -> Iterator[Provider]:
 def provider(_listening, api) -> Iterator[Provider]:
     """The provider behind the running API."""
     drivers = api.app.state.drivers
-    _listening.templates, _listening.status = [dict(HELLO)], 200
+    _listening.templates, _listening.status, _listening.error = [dict(HELLO)], 200, None
     api.app.state.drivers = Drivers(GatewaySettings(base_url=_listening.base_url, access_token=SecretStr("token")))
     yield _listening
     api.app.state.drivers.close()

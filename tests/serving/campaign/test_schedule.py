@@ -106,6 +106,19 @@ class TestSchedule:
         provider.status = 200
         assert start_at(utc_now() + 2 * LATER) == [uuid.UUID(campaign["id"])]
 
+    def test_a_new_name_asks_no_provider(self, api, as_admin, campaign, provider):
+        schedule(api, as_admin, campaign)
+        provider.status = 503
+        answer = api.put(f"{PATH}/{campaign['id']}", json={"name": "Winter"}, headers=as_admin)
+        assert (answer.status_code, answer.json()["name"]) == (200, "Winter")
+
+    def test_its_segment_cannot_be_taken_away(self, api, as_admin, campaign):
+        schedule(api, as_admin, campaign)
+        answer = api.put(f"{PATH}/{campaign['id']}", json={"segment_id": None}, headers=as_admin)
+        assert answer.status_code == 409
+        kept = api.get(f"{PATH}/{campaign['id']}", headers=as_admin).json()
+        assert kept["segment_id"] == campaign["segment_id"]
+
     @pytest.mark.parametrize("start", [None, "2020-01-01T00:00:00Z"])
     def test_a_start_that_is_no_time_to_come_is_a_422(self, api, as_admin, campaign, start):
         schedule(api, as_admin, campaign)
@@ -145,3 +158,21 @@ class TestEditOfAStarted:
             ).fetchall()  # fmt: skip
         assert found == [("accepted", "Hi Ada", "hello", 1), ("queued", "Hello Ada", "greeting", queued - 1)]
         assert api.post(f"{url}/resume", headers=as_admin).json()["status"] == "running"
+
+    def test_what_the_broken_template_put_off_is_due_at_once(self, api, as_admin, campaign, database, provider):
+        url = f"{PATH}/{campaign['id']}"
+        api.post(f"{url}/start", headers=as_admin)
+        api.post(f"{url}/pause", headers=as_admin)
+        with psycopg.connect(database.admin) as connection:
+            connection.execute(
+                "UPDATE outbound_messages SET due_at = now() + interval '1 hour', reason = CASE WHEN id < %s"
+                " THEN 'stop_template:132015' ELSE 'quiet_hours' END WHERE campaign_id = %s",
+                ("80000000-0000-4000-8000-000000000000", campaign["id"]),
+            )
+        assert api.put(url, json={"message_template": "Hello {{name}}"}, headers=as_admin).status_code == 200
+        with psycopg.connect(database.admin) as connection:
+            found = connection.execute(
+                "SELECT DISTINCT reason, due_at <= now() FROM outbound_messages WHERE campaign_id = %s ORDER BY 1",
+                (campaign["id"],),
+            ).fetchall()
+        assert found == [("quiet_hours", False), ("stop_template:132015", True)]
