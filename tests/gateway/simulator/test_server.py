@@ -94,6 +94,21 @@ class TestSend:
             simulator.driver().send(template(simulator.people()[0]["phone"], "spring")).provider_id.startswith("wamid.")
         )
 
+    def test_a_driver_finds_the_templates_that_can_be_sent_and_no_others(self, start_simulator):
+        simulator = start_simulator()
+        body = {"type": "BODY", "text": "Spring, {{1}}!"}
+        registered = {"name": "spring", "language": "de", "category": "MARKETING", "components": [body]}
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        simulator.http.post(f"/v26.0/{WABA}/message_templates", json=registered, headers=headers)
+        driver = simulator.driver()
+        found = [driver.templates(WABA, name) for name in ("coffee_discount", "spring", "coffee", "nothing")]
+        known = [[(one.name, one.language, one.status, one.variables) for one in some] for some in found]
+        assert known == [
+            [("coffee_discount", "en", "APPROVED", None)], [("spring", "de", "APPROVED", 1)], [], []
+        ]  # fmt: skip
+        with pytest.raises(SendRejected):
+            driver.templates("another account", "spring")
+
     def test_a_described_campaign_changes_what_people_do(self, start_simulator):
         simulator = start_simulator()
         description = {"template_name": "weekly_offer", "attributes": {"category": "tea", "discount_rate": 0.5}}
