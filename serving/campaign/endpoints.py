@@ -25,6 +25,7 @@ from serving.campaign.schemas import (
     TemplateRead,
 )
 from serving.campaign.service import CampaignHasHistory, CampaignNotFound, CampaignStateRefused
+from serving.campaign.start import start as start_campaign
 from serving.campaign.stats import campaign_stats, used_templates
 from serving.errors import problems
 from serving.kit.clock import NowDep, utc_now
@@ -124,7 +125,7 @@ def start(
     dry_run: DryRun = False,
 ) -> CampaignStarted:  # fmt: skip
     """Decides for everybody of the segment, queues the messages and wakes the workers."""
-    campaign, plan = service.start(session, id, now, drivers.templates, configured=settings, dry_run=dry_run)
+    campaign, plan = start_campaign(session, id, now, drivers.templates, configured=settings, dry_run=dry_run)
     if not dry_run:
         background.add_task(_wake, request, subject.tenant_id)
     return CampaignStarted(

@@ -8,7 +8,7 @@ import uuid
 
 import sqlalchemy as sa
 
-from serving.campaign.service import start_due
+from serving.campaign.start import start_due
 from serving.conversation.service import process_inbound
 from serving.kit.clock import utc_now
 from serving.kit.database import Database

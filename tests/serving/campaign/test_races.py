@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.settings import GatewaySettings
-from serving.campaign.service import start_due
+from serving.campaign.start import start_due
 from serving.kit.clock import utc_now
 from serving.kit.database import Database
 from serving.sending.drivers import Drivers

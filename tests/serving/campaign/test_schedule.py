@@ -9,7 +9,7 @@ import uuid
 import psycopg
 import pytest
 
-from serving.campaign.service import start_due
+from serving.campaign.start import start_due
 from serving.kit.clock import utc_now
 from serving.kit.database import Database
 from serving.worker.tasks import tenants_with_work
