@@ -77,7 +77,8 @@ CONTRACTS: dict[str, Contract] = {
     "contacts": Contract(
         required=("source",),
         allowed={"status": ["active", "archived", "unreachable"]},
-        past=("known_at", "created_at", "updated_at"),
+        past=("known_at",),
+        times=("created_at", "updated_at"),
     ),
     "consents": Contract(
         required=("contact_id",), allowed={"purpose": PURPOSES, "status": CONSENTS}, past=("effective_at",)

@@ -5,7 +5,8 @@ with lines as (
         items.order_id,
         count(*) as item_count,
         cast(sum(items.quantity) as bigint) as quantity,
-        cast(sum(items.quantity * items.price_cents) as bigint) as lines_total_cents
+        -- Ten lines of the largest price and quantity there may be leave a bigint.
+        cast(least(sum(items.quantity * items.price_cents), 9000000000000000000) as bigint) as lines_total_cents
     from {{ ref('stg_operational__order_items') }} as items
     inner join {{ ref('stg_operational__orders') }} as orders
         on orders.tenant_id = items.tenant_id and orders.order_id = items.order_id
