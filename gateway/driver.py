@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -66,11 +67,13 @@ class Driver(Protocol):
         ...
 
     def parse_webhook(self, body: bytes) -> list[GatewayEvent]:
-        """The events in a body that `verify` accepted, none dropped. No network. Raises: MalformedWebhook."""
+        """The events in a body that `verify` accepted, none dropped; what cannot be read is an OtherEvent with its
+        problem. No network."""
         ...
 
-    def parse_change(self, raw: Mapping[str, Any]) -> list[GatewayEvent]:
-        """The events of one change, or of one event's `raw` read back from storage. Raises: MalformedWebhook."""
+    def parse_change(self, raw: Mapping[str, Any], received_at: datetime | None = None) -> list[GatewayEvent]:
+        """The events of one change, or of one event's `raw` read back from storage. `received_at` (UTC, else now)
+        stands in for a moment that cannot be true. Raises: MalformedWebhook."""
         ...
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from gateway.errors import InvalidPhoneNumber
 from gateway.numbering import is_surely_valid
 
 # The ITU lists 999 as reserved, so no person can own such a number: safe for generated people.
-_SYNTHETIC = re.compile(r"\+999\d{9,12}")
+_SYNTHETIC = re.compile(r"\+999[0-9]{9,12}")
 _SEPARATORS = re.compile(r"[\s().\-\u00a0\u2010-\u2015/]+")
-_DIGITS = re.compile(r"\d{7,15}")
+_DIGITS = re.compile(r"[0-9]{7,15}")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,7 @@ All moments are timezone-aware UTC, all money is integer cents.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
@@ -94,13 +94,16 @@ class GatewayEvent:
     """One thing a webhook told us.
 
     `event_key` is stable across the provider's retries: store it under a UNIQUE constraint. `raw` is the change
-    narrowed to this one event; `parse_change(raw)` of the driver that made it gives the same event again.
+    narrowed to this one event; `parse_change(raw)` of the driver that made it gives the same event again. `problem`
+    names what of it could not be read (never a value); the rest holds. An `OtherEvent` with a problem could not be read
+    as what its field says.
     """
 
     event_key: str
     occurred_at: datetime
     phone_number_id: str | None
     raw: dict[str, Any]
+    problem: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class InboundMessage(GatewayEvent):
 
     `text` is what the person wrote or chose: body, caption, button title, or the reaction's emoji. `kind` is the
     provider's word (`text`, `image`, `order`, `interactive`, `reaction`, ...). `reply_to` is a provider id.
+    `left_number`: the provider tells that the person gave up the number it names as sender.
     """
 
     provider_id: str
@@ -160,6 +164,7 @@ class InboundMessage(GatewayEvent):
     reply_to: str | None = None
     order: OrderPayload | None = None
     media_id: str | None = None
+    left_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +184,3 @@ class OtherEvent(GatewayEvent):
 
     field: str
     value: dict[str, Any]
-
-
-def utc_from_epoch(seconds: int | str) -> datetime:
-    """The moment, in UTC, of Unix seconds given as a number or a string. Raises: ValueError, OverflowError."""
-    return datetime.fromtimestamp(int(seconds), tz=UTC)

@@ -93,7 +93,7 @@ class UnreadableEvent(ValueError):
 
 @dataclass(slots=True)
 class Decoded:
-    """What a batch of events says. `errors` holds the reason for each event that could not be read."""
+    """What a batch of events says. `errors` holds what could not be read of an event; its rest is in the rows."""
 
     people: list[PersonRow] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
@@ -102,6 +102,9 @@ class Decoded:
     orders: list[OrderRow] = field(default_factory=list)
     consents: list[ConsentRow] = field(default_factory=list)
     errors: dict[uuid.UUID, str] = field(default_factory=dict)
+
+    def lists(self) -> tuple[list[Any], ...]:
+        return (self.messages, self.edits, self.statuses, self.orders, self.consents)
 
 
 class _People:
@@ -146,16 +149,33 @@ def decode(
     decoded, people = Decoded(), _People()
     for event in events:
         try:
-            for parsed in driver.parse_change(event.payload):
-                if backfilled_until is not None and parsed.occurred_at <= backfilled_until:
-                    known_at = parsed.occurred_at
-                else:
-                    known_at = max(event.received_at, parsed.occurred_at)
-                _decode(decoded, people, event, parsed, known_at, opt_in_keywords)
+            read = driver.parse_change(event.payload, event.received_at)
         except Exception as error:  # whatever one stored event does to us, its reason is recorded and the rest go on
-            decoded.errors[event.id] = f"{type(error).__name__}: {error}"[:500]
+            decoded.errors[event.id] = _reason(error)
+            continue
+        for parsed in read:
+            sizes = [len(rows) for rows in decoded.lists()]
+            try:
+                _decode(decoded, people, event, parsed, _known_at(event, parsed, backfilled_until), opt_in_keywords)
+            except Exception as error:
+                decoded.errors[event.id] = _reason(error)
+                for rows, size in zip(decoded.lists(), sizes, strict=True):
+                    del rows[size:]
+            else:
+                if parsed.problem is not None:
+                    decoded.errors[event.id] = parsed.problem
     decoded.people = people.rows()
     return decoded
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _known_at(event: Claimed, parsed: GatewayEvent, backfilled_until: dt.datetime | None) -> dt.datetime:
+    if backfilled_until is not None and parsed.occurred_at <= backfilled_until:
+        return parsed.occurred_at
+    return max(event.received_at, parsed.occurred_at)
 
 
 def _decode(
@@ -171,9 +191,10 @@ def _decode(
             decoded.edits.append((_id(parsed.edits), parsed.text))
             return
         phone = parsed.recipient.e164 if parsed.recipient else None
+        provider_id = _id(parsed.provider_id)
         person = people.ref(phone, None, None, known_at, False)
         decoded.messages.append(
-            MessageRow(person, event.provider_number_id, _id(parsed.provider_id), "outbound", parsed.kind,
+            MessageRow(person, event.provider_number_id, provider_id, "outbound", parsed.kind,
             parsed.text, None,
                        None, parsed.occurred_at, known_at)
         )  # fmt: skip
@@ -184,12 +205,10 @@ def _decode_message(
     keywords: Collection[str]
 ) -> None:  # fmt: skip
     phone = parsed.sender.e164 if parsed.sender else None
-    person = people.ref(phone, parsed.sender_user_id, parsed.profile_name, known_at, True)
     provider_id = _id(parsed.provider_id)
+    person = people.ref(phone, parsed.sender_user_id, parsed.profile_name, known_at, True)
     if parsed.order is not None:
         for position, item in enumerate(parsed.order.items):
-            if item.quantity < 0 or item.price_cents < 0 or item.quantity > 2**31 - 1:
-                raise UnreadableEvent("an order item with an impossible quantity or price")
             decoded.orders.append(
                 OrderRow(provider_id, position, item.product_id, item.quantity, item.price_cents, item.currency)
             )

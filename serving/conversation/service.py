@@ -21,6 +21,7 @@ from serving.consent.classification import classify
 from serving.consent.keywords import DEFAULT_OPT_IN
 from serving.consent.service import ConsentChange, record_consents
 from serving.conversation import statements
+from serving.conversation.aside import is_outage, reason_of, set_aside
 from serving.conversation.decoding import Claimed, ConsentRow, Decoded, decode
 from serving.kit.database import TENANT, Database
 from serving.settings import settings
@@ -67,16 +68,18 @@ def process_inbound(
     status_wait: dt.timedelta = dt.timedelta(hours=24),
 ) -> ProcessedBatch:  # fmt: skip
     """Applies up to `limit` of the tenant's oldest unprocessed events, and the waiting statuses whose message is
-    there now,
-    in one transaction. `claimed == 0` means that nothing is left to do now. One worker at a time per tenant.
+    there now, in one transaction. `claimed == 0` means that nothing is left to do now. One worker at a time per tenant.
 
-    An event that PostgreSQL or a decoder refuses is isolated, keeps its error, and costs the others nothing.
+    An event that makes anything fail is isolated and set aside with its reason, and costs the others nothing; see
+    serving.conversation.aside. Raises: what says that the database is away, and then nothing is set aside.
     """
     key = phone_key if phone_key is not None else settings().phone_hmac_key.get_secret_value()
     try:
         return _process(database, tenant_id, now, limit, key, status_wait, None)
-    except (sa.exc.DataError, sa.exc.IntegrityError) as error:
-        log.warning("inbound.batch_refused", extra={"tenant_id": str(tenant_id), "error": type(error).__name__})
+    except Exception as error:
+        if is_outage(error):
+            raise
+        log.warning("inbound.batch_failed", extra={"tenant_id": str(tenant_id), "error": type(error).__name__})
     return _isolate(database, tenant_id, now, limit, key, status_wait)
 
 
@@ -98,20 +101,20 @@ def _isolate(
     """The batch again in halves, down to the events that are refused alone."""
     with database.tenant(tenant_id) as session:
         ids = [row.id for row in _claim(session, now, limit, wait)]
-    pending, total = [ids], ProcessedBatch()
+    pending, total = [ids] if ids else [], ProcessedBatch()
     while pending:
         part = pending.pop()
         try:
             total = total + _process(database, tenant_id, now, limit, key, wait, part)
-        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+        except Exception as error:
+            if is_outage(error):
+                raise
             if len(part) > 1:
                 middle = len(part) // 2
                 pending += [part[middle:], part[:middle]]
                 continue
-            reason = f"{type(error.orig).__name__}: {error.orig}"[:500]
-            log.warning("inbound.event_refused", extra={"tenant_id": str(tenant_id), "event_id": str(part[0])})
             with database.tenant(tenant_id) as session:
-                _refuse(session, {part[0]: reason}, now)
+                set_aside(session, {part[0]: reason_of(error)}, now)
             total = total + ProcessedBatch(claimed=1, refused=1)
     return total
 
@@ -284,20 +287,16 @@ def _finish(
 ) -> ProcessedBatch:  # fmt: skip
     oldest = context.now - context.status_wait
     expired = {event.id for event in events if event.id in unmatched and event.received_at < oldest}
+    waiting = [event.id for event in events if event.id in unmatched and event.id not in expired]
     errors = decoded.errors | dict.fromkeys(expired, "no message with this id came within the time a status waits")
-    waiting = [event.id for event in events if event.id in unmatched and event.id not in errors]
+    errors = {event_id: reason for event_id, reason in errors.items() if event_id not in waiting}
     applied = [event.id for event in events if event.id not in unmatched and event.id not in errors]
     session.execute(sa.text(statements.FINISH), {"ids": applied, "now": context.now})
     if waiting:
         session.execute(sa.text(statements.WAIT), {"ids": waiting})
     if errors:
-        _refuse(session, errors, context.now)
+        set_aside(session, errors, context.now)
     return ProcessedBatch(len(events), len(applied), len(waiting), len(errors), suppressed)
-
-
-def _refuse(session: Session, errors: dict[uuid.UUID, str], now: dt.datetime) -> None:
-    parameters = {"ids": list(errors), "errors": list(errors.values()), "now": now}
-    session.execute(sa.text(statements.REFUSE), parameters)
 
 
 def _run(session: Session, *texts: str, **parameters: Any) -> None:

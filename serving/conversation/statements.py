@@ -312,7 +312,3 @@ FINISH = """
     UPDATE inbound_events SET processed_at = :now, attempts = attempts + 1 WHERE id = ANY(:ids)
 """
 WAIT = "UPDATE inbound_events SET attempts = attempts + 1 WHERE id = ANY(:ids)"
-REFUSE = """
-    UPDATE inbound_events AS e SET processed_at = :now, attempts = e.attempts + 1, error = said.error
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:errors AS text[])) AS said (id, error) WHERE e.id = said.id
-"""

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from gateway.drivers.cloud_api.fields import Fields, Json
 from gateway.errors import MalformedWebhook, UnsupportedFeature
 from gateway.types import (
     DeliveryEvent,
@@ -19,16 +20,28 @@ from gateway.types import (
     OutboundMessage,
     PhoneNumber,
     Status,
-    utc_from_epoch,
 )
-
-Json = dict[str, Any]
 
 STATUS = {status.value: status for status in Status if status is not Status.UNKNOWN}
 
 # Inside these, `id` names a stored media object.
 MEDIA_KINDS = frozenset({"audio", "document", "image", "sticker", "video"})
 _ENVELOPE = frozenset({"messaging_product", "metadata", "contacts"})
+# Inside these lies the text that a person wrote or chose.
+_TEXT_KEYS = {
+    "text": "body", "button": "text", "reaction": "emoji", "order": "text", "system": "body", "location": "name",
+}  # fmt: skip
+_LONGEST_NUMBER_ID = 128
+_LONGEST_USER_ID = 200
+_LONGEST_NAME = 200
+_LONGEST_CALLBACK = 512
+_MOST_ITEMS = 1000
+_MOST_PIECES = 1_000_000
+_MOST_CENTS = 10**15
+_MOST_CODE = 2**31 - 1
+_SMALL_BYTES = 2000
+_LONGEST_PROBLEM = 300
+_NUMBER_CHANGES = frozenset({"user_changed_number"})
 
 
 def encode(message: OutboundMessage) -> Json:
@@ -56,162 +69,227 @@ def encode(message: OutboundMessage) -> Json:
 
 
 def decode_change(change: Mapping[str, Any], received_at: datetime) -> Iterator[GatewayEvent]:
-    """The events of one change. `received_at` stands in where the provider gives no time at all.
+    """The events of one change. `received_at` stands in where the provider gives no time that can be true.
 
-    Raises: MalformedWebhook, KeyError, TypeError, ValueError (the caller turns the last three into the first).
+    Raises: MalformedWebhook when it is no change; an odd item is an OtherEvent with its problem and costs the others
+    nothing.
     """
-    field, value = change["field"], change["value"]
+    field, value = change.get("field"), change.get("value")
     if not isinstance(field, str) or not isinstance(value, dict):
         raise MalformedWebhook("a change without field or value")
-    decoders = _DECODERS.get(field, {})
-    contacts = {contact.get("wa_id"): contact for contact in value.get("contacts") or ()}
-    only = next(iter(contacts.values())) if len(contacts) == 1 else None
+    envelope = _Envelope(value)
     time = change.get("time")
-    decoded: set[str] = set()
-    for key, decode in decoders.items():
-        if key not in value:
+    rest = {key: part for key, part in value.items() if key not in _ENVELOPE}
+    problems: list[str] = []
+    decoded = False
+    for key, decode in _DECODERS.get(field, {}).items():
+        items = rest.pop(key, None)
+        if items is None:
             continue
-        decoded.add(key)
-        for item in value[key]:
-            person = item.get("recipient_id") or item.get("to") if key != "messages" else item.get("from")
-            contact = contacts.get(person, only)
-            narrowed: Json = {"metadata": value.get("metadata"), "contacts": [contact] if contact else [], key: [item]}
-            try:
-                event = decode(item, contact, _phone_number_id(value), {"field": field, "value": narrowed})
-            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MalformedWebhook):
-                # One odd item must not cost the others of its body: it is kept whole, under its field.
-                event = _other(field, narrowed, time, received_at)
+        decoded = True
+        good = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        if not isinstance(items, list) or len(good) < len(items):
+            rest[key] = items if not good else [item for item in items if not isinstance(item, dict)]
+            problems.append(f"{key}: not a list of objects")
+        for item in good:
+            event = _read(decode, item, envelope.around(key, item), envelope.phone_number_id, field, time, received_at)
             time = time or int(event.occurred_at.timestamp())
             yield event
-    rest = {key: part for key, part in value.items() if key not in decoded and key not in _ENVELOPE}
     if rest or not decoded:
-        whole = value if not decoded else {"metadata": value.get("metadata"), **rest}
-        yield _other(field, whole, time, received_at)
+        whole = {**envelope.metadata, **rest} if decoded else value
+        yield _other(field, whole, time, received_at, envelope.phone_number_id, problems)
+
+
+class _Envelope:
+    """What stands around the items of a change: the number of ours they are about, and the people they name. Every
+    event of the change carries it, so only what is small or known of it stays."""
+
+    def __init__(self, value: Json) -> None:
+        metadata = value.get("metadata")
+        self.metadata: Json = {"metadata": None}
+        if isinstance(metadata, dict):
+            self.metadata["metadata"] = _small(metadata, "phone_number_id", "display_phone_number")
+        self.phone_number_id = _phone_number_id(value)
+        contacts = value.get("contacts")
+        people = [contact for contact in contacts if isinstance(contact, dict)] if isinstance(contacts, list) else []
+        self._people = {
+            person["wa_id"]: _small(person, "wa_id", "user_id", "profile")
+            for person in people
+            if isinstance(person.get("wa_id"), str)
+        }
+        self._only = _small(people[0], "wa_id", "user_id", "profile") if len(people) == 1 else None
+
+    def around(self, key: str, item: Json) -> Json:
+        """A change's value with this item alone and the person it is about."""
+        person = item.get("from") if key == "messages" else item.get("recipient_id") or item.get("to")
+        contact = self._people.get(person, self._only) if isinstance(person, str) else self._only
+        return {**self.metadata, "contacts": [contact] if contact else [], key: [item]}
+
+
+def _small(part: Json, *keys: str) -> Json:
+    if len(json.dumps(part)) <= _SMALL_BYTES:
+        return part
+    return {key: part[key] for key in keys if key in part and len(json.dumps(part[key])) <= _SMALL_BYTES // 4}
 
 
 def _phone_number_id(value: Json) -> str | None:
     metadata = value.get("metadata")
-    return metadata.get("phone_number_id") if metadata else None
-
-
-def _status(item: Json, contact: Json | None, phone_number_id: str | None, raw: Json) -> GatewayEvent:
-    return DeliveryEvent(
-        event_key=f"{item['id']}:{item['status']}",
-        occurred_at=utc_from_epoch(item["timestamp"]),
-        phone_number_id=phone_number_id,
-        raw=raw,
-        provider_id=item["id"],
-        status=STATUS.get(item["status"], Status.UNKNOWN),
-        recipient=PhoneNumber.from_wa_id(item.get("recipient_id")),
-        callback_data=item.get("biz_opaque_callback_data"),
-        errors=tuple(int(error["code"]) for error in item.get("errors") or ()),
+    return (
+        Fields(metadata, []).identifier("phone_number_id", _LONGEST_NUMBER_ID) if isinstance(metadata, dict) else None
     )
 
 
-def _message(item: Json, contact: Json | None, phone_number_id: str | None, raw: Json) -> GatewayEvent:
-    contact = contact or {}
-    kind = item.get("type", "unknown")
-    content = item.get(kind)
-    context = item.get("context") or {}
-    replied = item["reaction"]["message_id"] if kind == "reaction" else context.get("id")
+@dataclass(slots=True)
+class _Item:
+    """One item to decode: itself, the person it is about, and what the event it becomes has from around it."""
+
+    fields: Fields
+    contact: Fields
+    received_at: datetime
+    around: Json
+
+    def required(self, key: str) -> str:
+        value = self.fields.identifier(key)
+        if value is None:
+            raise MalformedWebhook(f"{key}: no id")
+        return value
+
+    def common(self, event_key: str) -> Json:
+        """What every event has. To be asked for last: by then all problems are known."""
+        occurred_at = self.fields.moment("timestamp", self.received_at)
+        problem = "; ".join(dict.fromkeys(self.fields.problems))[:_LONGEST_PROBLEM] or None
+        return {**self.around, "event_key": event_key, "occurred_at": occurred_at, "problem": problem}
+
+
+def _read(
+    decode: "_Decoder", content: Json, narrowed: Json, phone_number_id: str | None, field: str, time: Any,
+    received_at: datetime,
+) -> GatewayEvent:  # fmt: skip
+    problems: list[str] = []
+    contact = Fields(next(iter(narrowed["contacts"]), {}), problems, "contacts")
+    around = {"phone_number_id": phone_number_id, "raw": {"field": field, "value": narrowed}}
+    try:
+        return decode(_Item(Fields(content, problems), contact, received_at, around))
+    except MalformedWebhook as error:
+        # One odd item must not cost the others of its body: it is kept whole, under its field.
+        return _other(field, narrowed, time, received_at, phone_number_id, [str(error)])
+
+
+def _status(item: _Item) -> GatewayEvent:
+    provider_id, word = item.required("id"), item.fields.word("status")
+    if word is None:
+        raise MalformedWebhook("status: no word")
+    codes = [error.integer("code", -_MOST_CODE, _MOST_CODE) for error in item.fields.objects("errors")]
+    return DeliveryEvent(
+        provider_id=provider_id,
+        status=STATUS.get(word, Status.UNKNOWN),
+        recipient=PhoneNumber.from_wa_id(item.fields.word("recipient_id")),
+        callback_data=item.fields.text("biz_opaque_callback_data", _LONGEST_CALLBACK),
+        errors=tuple(code for code in codes if code is not None),
+        **item.common(f"{provider_id}:{word}"),
+    )
+
+
+def _message(item: _Item) -> GatewayEvent:
+    fields, provider_id = item.fields, item.required("id")
+    kind = fields.word("type") or "unknown"
+    content = _content(fields, kind)
+    replied = fields.object("context").identifier("id")
     return InboundMessage(
-        event_key=item["id"],
-        occurred_at=utc_from_epoch(item["timestamp"]),
-        phone_number_id=phone_number_id,
-        raw=raw,
-        provider_id=item["id"],
-        sender=PhoneNumber.from_wa_id(item.get("from")),
-        sender_user_id=item.get("from_user_id") or contact.get("user_id"),
-        profile_name=(contact.get("profile") or {}).get("name"),
+        provider_id=provider_id,
+        sender=PhoneNumber.from_wa_id(fields.word("from")),
+        sender_user_id=fields.identifier("from_user_id", _LONGEST_USER_ID)
+        or item.contact.identifier("user_id", _LONGEST_USER_ID),
+        profile_name=item.contact.object("profile").text("name", _LONGEST_NAME),
         kind=kind,
         text=_text(kind, content),
-        reply_to=replied,
-        order=_order(content) if kind == "order" and isinstance(content, dict) else None,
-        media_id=content.get("id") if kind in MEDIA_KINDS and isinstance(content, dict) else None,
+        reply_to=content.identifier("message_id") if kind == "reaction" else replied,
+        order=_order(content) if kind == "order" and content else None,
+        media_id=content.identifier("id") if kind in MEDIA_KINDS else None,
+        left_number=kind == "system" and content.word("type") in _NUMBER_CHANGES,
+        **item.common(provider_id),
     )
 
 
-def _echo(item: Json, contact: Json | None, phone_number_id: str | None, raw: Json) -> GatewayEvent:
-    kind = item.get("type", "unknown")
-    content = item.get(kind)
-    edits = None
-    if kind == "edit" and isinstance(content, dict):
-        edits = content.get("original_message_id")
-        content = (content.get("message") or {}).get("text")
+def _echo(item: _Item) -> GatewayEvent:
+    fields, provider_id = item.fields, item.required("id")
+    kind = fields.word("type") or "unknown"
+    content = _content(fields, kind)
+    edits = content.identifier("original_message_id") if kind == "edit" else None
+    text = _text("text", content.object("message").object("text")) if kind == "edit" else _text(kind, content)
     return MessageEcho(
-        event_key=f"{item['id']}:echo",
-        occurred_at=utc_from_epoch(item["timestamp"]),
-        phone_number_id=phone_number_id,
-        raw=raw,
-        provider_id=item["id"],
-        recipient=PhoneNumber.from_wa_id(item.get("to")),
+        provider_id=provider_id,
+        recipient=PhoneNumber.from_wa_id(fields.word("to")),
         kind=kind,
-        text=_text("text" if kind == "edit" else kind, content),
+        text=text,
         edits=edits,
+        **item.common(f"{provider_id}:echo"),
     )
 
 
-_Decoder = Callable[[Json, Json | None, str | None, Json], GatewayEvent]
+_Decoder = Callable[[_Item], GatewayEvent]
 _DECODERS: dict[str, dict[str, _Decoder]] = {
     "messages": {"messages": _message, "statuses": _status},
     "smb_message_echoes": {"message_echoes": _echo},
 }
 
 
-def _other(field: str, value: Json, time: Any, received_at: datetime) -> OtherEvent:
+def _other(
+    field: str, value: Json, time: Any, received_at: datetime, phone_number_id: str | None, problems: list[str]
+) -> OtherEvent:
     raw = {"field": field, "value": value, "time": time}
     canonical = json.dumps(raw, sort_keys=True, separators=(",", ":")).encode()
     return OtherEvent(
         event_key=f"{field}:{hashlib.blake2b(canonical, digest_size=16).hexdigest()}",
-        occurred_at=_time_of(value, time) or received_at,
-        phone_number_id=_phone_number_id(value),
+        occurred_at=_time_of(value, time, received_at),
+        phone_number_id=phone_number_id,
         raw=raw,
+        problem="; ".join(dict.fromkeys(problems))[:_LONGEST_PROBLEM] or None,
         field=field,
         value=value,
     )
 
 
-def _time_of(value: Json, time: Any) -> datetime | None:
-    """The entry's time, else the time of the first listed thing, else None."""
-    listed = (
-        part[0].get("timestamp")
-        for part in value.values()
-        if isinstance(part, list) and part and isinstance(part[0], dict)
-    )
-    for candidate in (time, value.get("timestamp"), *listed):
-        try:
-            return utc_from_epoch(candidate).astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
-            continue
-    return None
+def _time_of(value: Json, time: Any, received_at: datetime) -> datetime:
+    """The entry's time, else the time of the first listed thing, else of the receipt."""
+    listed = (part[0] for part in value.values() if isinstance(part, list) and part and isinstance(part[0], dict))
+    for holder in ({"timestamp": time}, value, *listed):
+        problems: list[str] = []
+        moment = Fields(holder, problems).moment("timestamp", received_at)
+        if not problems:
+            return moment
+    return received_at
 
 
-def _text(kind: str, content: Any) -> str | None:
-    if not isinstance(content, dict):
-        return None
+def _content(fields: Fields, kind: str) -> Fields:
+    """What the item holds under its kind; shared contacts come as a list, which holds no text."""
+    return Fields({}, fields.problems) if kind == "contacts" else fields.object(kind)
+
+
+def _text(kind: str, content: Fields) -> str | None:
     if kind == "interactive":
-        chosen = content.get(content.get("type", ""))
-        return (chosen.get("title") or chosen.get("body")) if isinstance(chosen, dict) else None
-    key = {"text": "body", "button": "text", "reaction": "emoji", "order": "text", "system": "body", "location": "name"}
-    written = content.get(key.get(kind, "caption"))
-    return written or None
+        chosen = content.object(content.word("type") or "")
+        return chosen.text("title") or chosen.text("body")
+    return content.text(_TEXT_KEYS.get(kind, "caption"))
 
 
-def _order(content: Json) -> OrderPayload:
-    items = tuple(
-        OrderItem(
-            product_id=str(item["product_retailer_id"]),
-            quantity=int(item["quantity"]),
-            price_cents=_cents(item["item_price"]),
-            currency=str(item["currency"]),
+def _order(content: Fields) -> OrderPayload | None:
+    """The cart, or None with its problem: half a cart is none."""
+    known = len(content.problems)
+    items = [
+        (
+            item.identifier("product_retailer_id"),
+            item.integer("quantity", 0, _MOST_PIECES),
+            item.cents("item_price"),
+            item.word("currency"),
         )
-        for item in content.get("product_items") or ()
+        for item in content.objects("product_items")
+    ]
+    order = OrderPayload(
+        catalog_id=content.identifier("catalog_id"),
+        items=tuple(OrderItem(*item) for item in items if None not in item),  # type: ignore[arg-type]
+        text=content.text("text"),
     )
-    return OrderPayload(catalog_id=content.get("catalog_id"), items=items, text=content.get("text") or None)
-
-
-def _cents(price: Any) -> int:
-    try:
-        return int((Decimal(str(price)) * 100).to_integral_value())
-    except InvalidOperation as error:
-        raise MalformedWebhook("an order item without a price") from error
+    if len(order.items) < len(items) or len(items) > _MOST_ITEMS or order.total_cents > _MOST_CENTS:
+        content.problems.append("order: a cart that cannot be read")
+    return order if len(content.problems) == known else None

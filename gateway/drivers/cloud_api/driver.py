@@ -84,8 +84,8 @@ class CloudApiDriver:
     def parse_webhook(self, body: bytes) -> list[GatewayEvent]:
         return webhook.parse(body)
 
-    def parse_change(self, raw: Mapping[str, Any]) -> list[GatewayEvent]:
-        return webhook.parse_change(raw)
+    def parse_change(self, raw: Mapping[str, Any], received_at: datetime | None = None) -> list[GatewayEvent]:
+        return webhook.parse_change(raw, received_at)
 
     async def aclose(self) -> None:
         """Closes the running loop's connections."""
