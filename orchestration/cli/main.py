@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from orchestration.cli import backfill, console, demo, features, import_, models, purge, run, services, tenants
+from orchestration.cli import backfill, console, demo, features, import_, inbox, models, purge, run, services, tenants
 from orchestration.runtime.environment import SettingUnusable, read_env_file
 from orchestration.runtime.home import HomeLocked
 from orchestration.runtime.postgres import PostgresUnavailable
@@ -54,6 +54,7 @@ app.add_typer(
     features.app, name="features", help="What the models may know about a contact: list, show, sample, drift."
 )
 app.add_typer(tenants.app, name="tenant", help="Businesses on this installation.")
+app.add_typer(inbox.app, name="inbox", help="Events that could not be applied: show, retry.")
 
 
 def main() -> None:
