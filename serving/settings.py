@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     marketing_cap_per_7_days: int = 4
     send_lease_seconds: int = 30
     sweep_seconds: int = 10
-    webhook_max_body_bytes: int = 4_000_000
+    webhook_max_body_bytes: int = 3_000_000
     inbound_batch_size: int = 5_000
     status_wait_hours: int = 24
     send_batch_size: int = 200

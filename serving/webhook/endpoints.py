@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from functools import lru_cache
 
 from fastapi import APIRouter, Request
@@ -12,13 +13,15 @@ from fastapi.responses import PlainTextResponse
 from redis.exceptions import RedisError
 
 from gateway.driver import Driver
-from gateway.errors import ForgedWebhook, MalformedWebhook
+from gateway.errors import ForgedWebhook
 from gateway.registry import build_driver
 from gateway.settings import GatewaySettings
-from serving.errors import BadRequest, ServingError, Unauthenticated, problems
+from serving.errors import ServingError, Unauthenticated, problems
 from serving.kit.clock import NowDep
 from serving.webhook.receiver import by_tenant, inbox_rows
 from serving.webhook.routing import NumberRoutes
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
@@ -28,10 +31,6 @@ _INLINE_BYTES = 16_384
 
 class WebhookForged(Unauthenticated):
     title = "The signature or verify token is missing or wrong"
-
-
-class WebhookMalformed(BadRequest):
-    title = "The body is not a webhook's"
 
 
 class WebhookTooLarge(ServingError):
@@ -56,26 +55,19 @@ async def subscribe(request: Request) -> str:
         raise WebhookForged from error
 
 
-@router.post("/whatsapp", responses=problems(WebhookForged, WebhookMalformed, WebhookTooLarge))
+@router.post("/whatsapp", responses=problems(WebhookForged, WebhookTooLarge))
 async def receive(request: Request, now: NowDep) -> dict[str, int]:
     """How many events the body held and how many went to nobody's number. Answered once the events are durable;
-    a repeated delivery is answered alike and has no effect."""
-    body = await _limited_body(request)
+    a repeated delivery is answered alike and has no effect. What is signed and cannot be read is stored as it came:
+    the provider would repeat a refused delivery for a week."""
     driver = receiving_driver()
+    body = await _limited_body(request)
     try:
         driver.verify(request.headers, body)
     except ForgedWebhook as error:
         await _count(request, "forged")
         raise WebhookForged from error
-    try:
-        rows = (
-            inbox_rows(driver, body)
-            if len(body) <= _INLINE_BYTES
-            else await asyncio.to_thread(inbox_rows, driver, body)
-        )
-    except MalformedWebhook as error:
-        await _count(request, "malformed")
-        raise WebhookMalformed from error
+    rows = inbox_rows(driver, body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(inbox_rows, driver, body)
     routes = _routes(request)
     numbers = {row.provider_number_id for row in rows}
     tenants = routes.cached(numbers)
@@ -84,6 +76,7 @@ async def receive(request: Request, now: NowDep) -> dict[str, int]:
     grouped, unrouted = by_tenant(rows, tenants)
     if unrouted:
         await _count(request, "unrouted", unrouted)
+        log.warning("webhook.unrouted", extra={"events": unrouted, "bytes": len(body)})
     if grouped:
         await request.app.state.inbox_writer.store(grouped, now)
     return {"events": len(rows), "unrouted": unrouted}

@@ -14,6 +14,11 @@ KNOWN_SECONDS = 60.0
 # A number registered a moment ago must not lose its first events for long.
 UNKNOWN_SECONDS = 2.0
 
+_ROUTES = sa.text("""
+    SELECT number, routed.tenant_id
+    FROM unnest(CAST(:numbers AS text[])) AS number CROSS JOIN LATERAL route_number(number) AS routed
+""")
+
 
 class NumberRoutes:
     """Tenants by provider_number_id, remembered for a minute. Safe to share between threads."""
@@ -36,15 +41,11 @@ class NumberRoutes:
 
     def look_up(self, numbers: Collection[str]) -> dict[str, uuid.UUID | None]:
         """As `cached`, asking the database; blocks."""
-        found: dict[str, uuid.UUID | None] = {}
         with self._database.no_tenant() as session:
-            for number in numbers:
-                found[number] = (
-                    number
-                    and session.scalar(
-                        sa.text("SELECT tenant_id FROM route_number(:number)"), {"number": number.replace("\x00", "")}
-                    )
-                ) or None
+            routed: dict[str, uuid.UUID] = dict(
+                session.execute(_ROUTES, {"numbers": [number for number in numbers if number]}).tuples().all()
+            )
+        found = {number: routed.get(number) for number in numbers}
         if len(self._known) > 10_000:
             self._known.clear()
         now = self._clock()

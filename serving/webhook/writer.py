@@ -125,21 +125,16 @@ class InboxWriter:
     def _write_group(self, group: list[_Submission]) -> None:
         try:
             stored = self._write(group)
-        except sa.exc.SQLAlchemyError as error:
+        except Exception as error:
             if len(group) == 1:
                 log.exception("webhook.store_failed")
                 group[0].stored.set_exception(Unavailable("the events could not be stored; deliver again"))
                 group[0].stored.exception()
                 return
-            # One body PostgreSQL refuses must not cost the others: each is tried alone.
+            # One body that cannot be stored must not cost the others: each is tried alone.
             log.warning("webhook.group_split", extra={"submissions": len(group), "error": type(error).__name__})
             for submission in group:
                 self._write_group([submission])
-            return
-        except Exception as error:
-            log.exception("webhook.writer_failed")
-            for submission in group:
-                submission.stored.set_exception(error)
             return
         for index, submission in enumerate(group):
             # The count is the group's: told to its first member, so that sums over requests are right.
