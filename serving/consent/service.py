@@ -15,6 +15,8 @@ from serving.consent.suppression import phone_hmac
 
 # A request may leave this long after the gate allowed it, and not later.
 START_SECONDS = 5
+# The source of a withdrawal that nobody asked for: the contact has another number now. See serving.consent.numbers.
+PHONE_CHANGED = "phone_changed"
 
 
 class ConsentChange(NamedTuple):
@@ -72,7 +74,8 @@ _APPLY = sa.text("""
     WHERE held.status <> excluded.status OR held.effective_at < excluded.effective_at
 """)
 _SUPPRESS_QUEUED = sa.text("""
-    UPDATE outbound_messages AS o SET state = 'suppressed', reason = 'opted_out'
+    UPDATE outbound_messages AS o SET state = 'suppressed',
+        reason = CASE WHEN c.source = 'phone_changed' THEN c.source ELSE 'opted_out' END
     FROM consents AS c WHERE c.contact_id = ANY(:contacts) AND c.status = 'opted_out' AND o.contact_id = c.contact_id
         AND o.purpose = c.purpose AND o.state = 'queued'
     RETURNING o.id, o.contact_id, o.campaign_id
@@ -81,8 +84,7 @@ _DECIDE = sa.text("""
     INSERT INTO decisions (tenant_id, campaign_id, contact_id, outbound_message_id, stage, outcome, reason,
         policy_version,
                            decided_at)
-    SELECT CAST(:tenant_id AS uuid), o.campaign_id, o.contact_id, o.id, 'consent', 'suppress', 'opted_out', :policy,
-        :now
+    SELECT CAST(:tenant_id AS uuid), o.campaign_id, o.contact_id, o.id, 'consent', 'suppress', o.reason, :policy, :now
     FROM outbound_messages AS o WHERE o.id = ANY(:ids)
 """)
 _HELD = sa.text("""
@@ -122,7 +124,11 @@ def _list_numbers(
     now: dt.datetime,
     phone_key: str,
 ) -> None:  # fmt: skip
-    withdrew = {change.contact_id: change.source for change in changes if change.status == "opted_out"}
+    withdrew = {
+        change.contact_id: change.source
+        for change in changes
+        if change.status == "opted_out" and change.source != PHONE_CHANGED
+    }
     lifted = {change.contact_id for change in changes if change.lifts}
     listed: dict[str, str] = {}
     freed: list[str] = []

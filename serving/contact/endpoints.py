@@ -24,7 +24,13 @@ from serving.contact.schemas import (
     Status,
     TagsAdd,
 )
-from serving.contact.service import ContactExists, ContactNotFound, ErasureNotFound, PhoneNumberInvalid
+from serving.contact.service import (
+    ContactChanged,
+    ContactExists,
+    ContactNotFound,
+    ErasureNotFound,
+    PhoneNumberInvalid,
+)
 from serving.errors import Unavailable, problems
 from serving.kit.clock import NowDep
 from serving.kit.dependencies import SettingsDep
@@ -125,11 +131,11 @@ def get(id: uuid.UUID, _caller: ContactsRead, session: SessionDep) -> ContactRea
     return _read(session, service.get(session, id))
 
 
-@router.put("/{id}", responses=problems(ContactNotFound) | WRITE_PROBLEMS)
+@router.put("/{id}", responses=problems(ContactNotFound, ContactExists, ContactChanged, PhoneNumberInvalid))
 def update(
     id: uuid.UUID, body: ContactUpdate, _caller: ContactsWrite, session: SessionDep, settings: SettingsDep, now: NowDep
 ) -> ContactRead:
-    """The contact after the change; what is not given stays as it is."""
+    """The contact after the change; what is not given stays as it is. Another phone number starts without consent."""
     key = settings.phone_hmac_key.get_secret_value()
     return _read(session, service.update(session, id, body, hmac_key=key, now=now))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from serving.consent.service import PHONE_CHANGED
 from serving.contact.schemas import ContactFilter
 from serving.models import Consent, Contact, Score
 
@@ -19,12 +20,17 @@ SORTABLE = {
     "email": Contact.email,
     "status": Contact.status,
 }
-_MARKETING = sa.and_(Consent.contact_id == Contact.id, Consent.purpose == "marketing")
+# Nobody at a changed number was asked yet.
+_ASKED = sa.and_(Consent.purpose == "marketing", Consent.source != PHONE_CHANGED)
+_MARKETING = sa.and_(Consent.contact_id == Contact.id, _ASKED)
 
 
 def by_id(session: Session, contact_id: uuid.UUID, *, lock: bool = False) -> Contact | None:
     statement = sa.select(Contact).where(Contact.id == contact_id)
-    return session.scalar(statement.with_for_update() if lock else statement)
+    if lock:
+        # Rows that refer to the contact may still be added: a send in flight adds its message.
+        statement = statement.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return session.scalar(statement)
 
 
 def matching(criteria: ContactFilter) -> sa.Select[Contact]:
@@ -64,10 +70,8 @@ def containing(text: str) -> sa.Select[Contact]:
 
 
 def marketing_consents(session: Session, contact_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Status by contact, for those that have one."""
+    """Status by contact, for those that have one; a changed number has none."""
     rows = session.execute(
-        sa.select(Consent.contact_id, Consent.status).where(
-            Consent.purpose == "marketing", Consent.contact_id.in_(list(contact_ids))
-        )
+        sa.select(Consent.contact_id, Consent.status).where(_ASKED, Consent.contact_id.in_(list(contact_ids)))
     )
     return {contact_id: status for contact_id, status in rows}

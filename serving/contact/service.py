@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 from gateway.errors import InvalidPhoneNumber
 from gateway.types import PhoneNumber
 from serving.auth.caller import Caller
+from serving.consent import numbers
 from serving.consent.suppression import phone_hmac
 from serving.contact import erasure, repository
 from serving.contact.schemas import ContactCreate, ContactFilter, ContactUpdate
+from serving.conversation.service import hold_inbox
 from serving.errors import Conflict, NotFound, Unprocessable
 from serving.kit.pagination import PageRequest, Pagination, paginate
 from serving.models import Consent, ConsentEvent, Contact, ContactIdentity, Erasure, Score, Unsubscriber
@@ -32,6 +34,10 @@ class ErasureNotFound(NotFound):
 
 class ContactExists(Conflict):
     title = "A contact with this phone number or external id exists"
+
+
+class ContactChanged(Conflict):
+    title = "The contact was changed by somebody else meanwhile"
 
 
 class PhoneNumberInvalid(Unprocessable):
@@ -64,21 +70,27 @@ def get(session: Session, contact_id: uuid.UUID) -> Contact:
 
 
 def update(session: Session, contact_id: uuid.UUID, body: ContactUpdate, *, hmac_key: str, now: dt.datetime) -> Contact:
-    """The contact after the change. Raises: ContactNotFound, PhoneNumberInvalid, ContactExists."""
-    contact = _locked(session, contact_id)
+    """The contact after the change. Another number starts without consent and without an open window: both belong to
+    the number that had them. Waits for sends in flight to the contact.
+
+    Raises: ContactNotFound, PhoneNumberInvalid, ContactExists, ContactChanged.
+    """
     changes = body.model_dump(exclude_unset=True)
     if "phone" in changes:
         changes["phone"] = _e164(changes["phone"])
-    moved = changes.get("phone", contact.phone) != contact.phone
-    if moved:
-        _remember_opt_out(session, contact, hmac_key=hmac_key, now=now)
-        session.execute(
-            sa.delete(ContactIdentity).where(ContactIdentity.contact_id == contact.id, ContactIdentity.kind == "phone")
-        )
+    moves = "phone" in changes and get(session, contact_id).phone != changes["phone"]
+    if moves:
+        # An event from the old number that is being applied would be taken for one from the new.
+        hold_inbox(session)
+    contact = _locked(session, contact_id)
+    if "phone" in changes and (contact.phone != changes["phone"]) != moves:
+        raise ContactChanged
+    if moves:
+        _leave_number(session, contact, hmac_key=hmac_key, now=now)
     for name, value in changes.items():
         setattr(contact, name, value)
     _flush(session)
-    if moved:
+    if moves:
         _identify(session, contact, kind="phone", value=changes["phone"])
         _keep_suppressed(session, contact, hmac_key=hmac_key, now=now)
     session.refresh(contact)
@@ -165,6 +177,18 @@ def _locked(session: Session, contact_id: uuid.UUID) -> Contact:
     if contact is None:
         raise ContactNotFound
     return contact
+
+
+def _leave_number(session: Session, contact: Contact, *, hmac_key: str, now: dt.datetime) -> None:
+    """Parts the contact from what belongs to its number: consent, windows, and the names of who is behind it."""
+    _remember_opt_out(session, contact, hmac_key=hmac_key, now=now)
+    numbers.withdraw(session, contact.tenant_id, {contact.id: uuid.uuid4().hex}, now, hmac_key)
+    numbers.close_windows(session, contact.id)
+    session.execute(
+        sa.delete(ContactIdentity).where(
+            ContactIdentity.contact_id == contact.id, ContactIdentity.kind.in_(["phone", "whatsapp_user_id"])
+        )
+    )
 
 
 def _e164(text: str) -> str:

@@ -20,8 +20,8 @@ from serving.kit.database import TENANT
 
 log = logging.getLogger(__name__)
 
-# SQLSTATEs that tell of the server or of other transactions and not of the rows: connection, rollback, resources, locks,
-# operator, system.
+# SQLSTATEs that tell of the server or of other transactions and not of the rows: connection, rollback, resources,
+# locks, operator, system.
 _OUTAGES = ("08", "40", "53", "55", "57P", "58")
 
 _SET_ASIDE = sa.text("""

@@ -46,7 +46,7 @@ NEW_PEOPLE = """
     INSERT INTO contacts (tenant_id, id, phone, name, source, known_at)
     SELECT CAST(:tenant_id AS uuid), contact_id, phone, name, 'whatsapp', known_at FROM in_people WHERE is_new
     ORDER BY phone
-    ON CONFLICT (tenant_id, phone) DO NOTHING
+    ON CONFLICT (tenant_id, phone) WHERE phone IS NOT NULL DO NOTHING
 """
 # Somebody else may have added the same person meanwhile; two entries of one batch may be the same person.
 SETTLED_PEOPLE = """

@@ -15,7 +15,14 @@ class Contact(TenantRow, Known, Ingested, Base):
 
     __tablename__ = "contacts"
     __table_args__ = (
-        UniqueConstraint("tenant_id", "phone"),
+        # No constraint, which would be a key: a change of phone would lock the row against its own messages.
+        Index(
+            "uq_contacts_tenant_id_phone",
+            "tenant_id",
+            "phone",
+            unique=True,
+            postgresql_where=text("phone IS NOT NULL"),
+        ),
         UniqueConstraint("tenant_id", "source", "external_id"),
         CheckConstraint("status IN ('active', 'archived', 'unreachable')", name="status"),
         CheckConstraint("priority IN ('low', 'normal', 'high')", name="priority"),
