@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gateway.driver import Driver
 from gateway.types import DeliveryEvent, GatewayEvent, InboundMessage, MessageEcho, Status
 from serving.consent.keywords import is_opt_in, stop_language
+from serving.consent.service import PHONE_CHANGED
 
 # A played voice message was read. The other words change nothing about a message's way to its reader.
 STATUS_WORDS = {
@@ -40,6 +41,7 @@ class PersonRow(NamedTuple):
     name: str | None
     known_at: dt.datetime
     wrote: bool
+    last_at: dt.datetime | None
 
 
 class MessageRow(NamedTuple):
@@ -115,7 +117,11 @@ class _People:
         self._aliases: dict[str, str] = {}
         self._refs = itertools.count()
 
-    def ref(self, phone: str | None, user_id: str | None, name: str | None, known_at: dt.datetime, wrote: bool) -> int:
+    def ref(
+        self, phone: str | None, user_id: str | None, name: str | None, known_at: dt.datetime, wrote: bool,
+        at: dt.datetime | None = None,
+    ) -> int:  # fmt: skip
+        """The person's number in the batch. `at` is when it wrote."""
         if phone is None and user_id is None:
             raise UnreadableEvent("nobody is named as the other side")
         key = phone or self._aliases.get(user_id or "", f"user:{user_id}")
@@ -130,12 +136,13 @@ class _People:
                 self._known[f"same:{user_id}"] = alone
         person = self._known.get(key)
         if person is None:
-            person = self._known[key] = [next(self._refs), phone, user_id, name, known_at, wrote]
+            person = self._known[key] = [next(self._refs), phone, user_id, name, known_at, wrote, at]
             return int(person[0])
         person[2] = person[2] or user_id
         person[3] = person[3] or name
         person[4] = min(person[4], known_at)
         person[5] = person[5] or wrote
+        person[6] = max(filter(None, (person[6], at)), default=None)
         return int(person[0])
 
     def rows(self) -> list[PersonRow]:
@@ -206,7 +213,7 @@ def _decode_message(
 ) -> None:  # fmt: skip
     phone = parsed.sender.e164 if parsed.sender else None
     provider_id = _id(parsed.provider_id)
-    person = people.ref(phone, parsed.sender_user_id, parsed.profile_name, known_at, True)
+    person = people.ref(phone, parsed.sender_user_id, parsed.profile_name, known_at, True, parsed.occurred_at)
     if parsed.order is not None:
         for position, item in enumerate(parsed.order.items):
             decoded.orders.append(
@@ -216,6 +223,11 @@ def _decode_message(
         MessageRow(person, event.provider_number_id, provider_id, "inbound", parsed.kind, parsed.text, parsed.reply_to,
                    parsed.media_id, parsed.occurred_at, known_at)
     )  # fmt: skip
+    if parsed.left_number:
+        decoded.consents.append(
+            ConsentRow(person, f"{PHONE_CHANGED}:{provider_id}", "opted_out", parsed.occurred_at, known_at,
+                       PHONE_CHANGED, None, None, provider_id)
+        )  # fmt: skip
     if parsed.kind not in ("text", "button", "interactive"):
         return
     language = stop_language(parsed.text)

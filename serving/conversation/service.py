@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from gateway.driver import Driver
 from gateway.registry import build_driver
 from gateway.settings import GatewaySettings
+from serving.consent import numbers
 from serving.consent.classification import classify
 from serving.consent.keywords import DEFAULT_OPT_IN
 from serving.consent.service import ConsentChange, record_consents
@@ -171,9 +172,10 @@ def _apply(session: Session, events: Sequence[Claimed], context: _Context) -> Pr
     decoded = decode(events, context.driver, context.backfilled_until, context.opt_in_keywords)
     _stage(session, decoded)
     tenant = {"tenant_id": context.tenant_id}
-    if decoded.people:
-        _settle_people(session, decoded, tenant)
+    moved = _settle_people(session, decoded, tenant) if decoded.people else {}
     suppressed = _settle_consent(session, decoded.consents, context)
+    if moved:
+        suppressed += numbers.withdraw(session, context.tenant_id, moved, context.now, context.phone_key)
     if decoded.messages:
         _run(session, statements.PLACE_MESSAGES, statements.CONVERSATIONS, statements.JOIN_CONVERSATIONS, **tenant)
         _run(session, statements.MESSAGES, **tenant)
@@ -190,7 +192,7 @@ def _stage(session: Session, decoded: Decoded) -> None:
     connection = session.connection()
     connection.exec_driver_sql(statements.STAGING)
     copies: list[tuple[str, Iterable[tuple[Any, ...]]]] = [
-        ("in_people (ref, phone, user_id, name, known_at, wrote)", decoded.people),
+        ("in_people (ref, phone, user_id, name, known_at, wrote, last_at)", decoded.people),
         (
             "in_messages (person, provider_number_id, provider_id, direction, kind, text, reply_to, media_id,"
             " occurred_at,"
@@ -216,16 +218,15 @@ def _stage(session: Session, decoded: Decoded) -> None:
         )
 
 
-def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UUID]) -> None:
+def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Contacts whose person wrote from another number, and that person's name at the provider."""
     _run(session, *statements.KNOWN_PEOPLE)
-    _run(
-        session,
-        statements.NEW_PEOPLE,
-        statements.SETTLED_PEOPLE,
-        statements.IDENTITIES,
-        statements.REFRESH_PEOPLE,
-        **tenant,
-    )
+    _run(session, statements.NEW_PEOPLE, statements.SETTLED_PEOPLE, statements.IDENTITIES, **tenant)
+    moved = {}
+    if any(person.user_id is not None and person.phone is not None for person in decoded.people):
+        moved = dict(session.execute(sa.text(statements.MOVED_PEOPLE)).tuples().all())
+    _run(session, statements.REFRESH_PEOPLE, **tenant)
+    return moved
 
 
 def _settle_consent(session: Session, rows: Sequence[ConsentRow], context: _Context) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 STAGING = """
     CREATE TEMP TABLE IF NOT EXISTS in_people (
-        ref integer, phone text, user_id text, name text, known_at timestamptz, wrote boolean, contact_id uuid,
+        ref integer, phone text, user_id text, name text, known_at timestamptz, wrote boolean, last_at timestamptz,
+        contact_id uuid,
         is_new boolean NOT NULL DEFAULT false) ON COMMIT DELETE ROWS;
     CREATE TEMP TABLE IF NOT EXISTS in_messages (
         id uuid NOT NULL DEFAULT uuidv7(), person integer, provider_number_id text, provider_id text, direction text,
@@ -31,12 +32,17 @@ STAGING = """
 
 # ---- people ---------------------------------------------------------------------------------------------------------
 
+# A contact is found by its number. By another name only where it has no number or the event tells none: what is said
+# from one number is no word of another's.
 KNOWN_PEOPLE = (
     """UPDATE in_people AS p SET contact_id = c.id FROM contacts AS c WHERE c.phone = p.phone""",
-    """UPDATE in_people AS p SET contact_id = i.contact_id FROM contact_identities AS i
-       WHERE p.contact_id IS NULL AND i.kind = 'phone' AND i.value = p.phone""",
-    """UPDATE in_people AS p SET contact_id = i.contact_id FROM contact_identities AS i
-       WHERE p.contact_id IS NULL AND i.kind = 'whatsapp_user_id' AND i.value = p.user_id""",
+    """UPDATE in_people AS p SET contact_id = i.contact_id
+       FROM contact_identities AS i JOIN contacts AS c ON c.id = i.contact_id
+       WHERE p.contact_id IS NULL AND i.kind = 'phone' AND i.value = p.phone AND c.phone IS NULL""",
+    """UPDATE in_people AS p SET contact_id = i.contact_id
+       FROM contact_identities AS i JOIN contacts AS c ON c.id = i.contact_id
+       WHERE p.contact_id IS NULL AND i.kind = 'whatsapp_user_id' AND i.value = p.user_id
+         AND (p.phone IS NULL OR c.phone IS NULL)""",
     """UPDATE contacts AS c SET phone = p.phone FROM in_people AS p
        WHERE c.id = p.contact_id AND c.phone IS NULL AND p.phone IS NOT NULL
          AND NOT EXISTS (SELECT FROM contacts AS other WHERE other.phone = p.phone)""",
@@ -59,8 +65,24 @@ IDENTITIES = """
     FROM in_people, LATERAL (VALUES ('phone', phone), ('whatsapp_user_id', user_id)) AS named (kind, value)
     WHERE value IS NOT NULL
       AND NOT EXISTS (SELECT FROM contact_identities AS i WHERE i.kind = named.kind AND i.value = named.value)
-    ORDER BY kind, value
+    ORDER BY kind, value, last_at, ref
     ON CONFLICT (tenant_id, kind, value) DO NOTHING
+"""
+# A person who writes from another number than before is known there from now on; answers with who had its name.
+MOVED_PEOPLE = """
+    WITH latest AS (
+        SELECT DISTINCT ON (user_id) user_id, contact_id, last_at FROM in_people
+        WHERE user_id IS NOT NULL AND phone IS NOT NULL AND last_at IS NOT NULL ORDER BY user_id, last_at DESC, ref
+    ), moved AS (
+        SELECT i.id, i.contact_id AS left_id, latest.contact_id, i.value AS user_id
+        FROM latest JOIN contact_identities AS i ON i.kind = 'whatsapp_user_id' AND i.value = latest.user_id
+        WHERE i.contact_id <> latest.contact_id AND NOT EXISTS (
+            SELECT FROM messages AS m
+            WHERE m.contact_id = i.contact_id AND m.direction = 'inbound' AND m.timestamp > latest.last_at)
+    ), renamed AS (
+        UPDATE contact_identities AS i SET contact_id = moved.contact_id FROM moved WHERE i.id = moved.id
+    )
+    SELECT DISTINCT left_id, user_id FROM moved
 """
 REFRESH_PEOPLE = """
     UPDATE contacts AS c SET name = coalesce(c.name, p.name), known_at = p.known_at,
@@ -83,7 +105,7 @@ CONVERSATIONS = """
     INSERT INTO conversations AS held (tenant_id, contact_id, phone_number_id, started_at, last_message_at,
         window_expires_at)
     SELECT CAST(:tenant_id AS uuid), contact_id, number_id, min(occurred_at), max(occurred_at),
-           max(occurred_at) FILTER (WHERE direction = 'inbound') + interval '24 hours'
+           max(occurred_at) FILTER (WHERE direction = 'inbound' AND kind <> 'system') + interval '24 hours'
     FROM in_messages GROUP BY contact_id, number_id ORDER BY contact_id, number_id
     ON CONFLICT (tenant_id, contact_id, phone_number_id) DO UPDATE SET
         started_at = least(held.started_at, excluded.started_at),

@@ -182,7 +182,8 @@ class TestParse:
         "text",
         [
             b"", b"[]", b"{}{", b'{"entry": 1}', b'{"entry": [{"changes": [{"field": "x"}]}]}', b"\xff",
-            b'{"entry": [3, {"changes": 3}]}', b'{"entry": ' + b"[" * 100_000, b'{"entry": ' + b"[" * 60 + b"]" * 60 + b"}",
+            b'{"entry": [3, {"changes": 3}]}', b'{"entry": ' + b"[" * 100_000,
+            b'{"entry": ' + b"[" * 60 + b"]" * 60 + b"}",
         ],
         ids=range(9),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Typed, bounded reads of JSON that somebody else wrote. What does not fit is left out and named; nothing is guessed."""
+"""Typed, bounded reads of JSON that somebody else wrote: what does not fit is left out and named, never guessed."""
 
 import re
 from collections.abc import Iterator
