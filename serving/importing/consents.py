@@ -15,16 +15,18 @@ from serving.importing.load import Loaded, row_count, stage
 from serving.importing.targets import own_id, reference
 
 REFUSED = "status: this person opted out; an import never opts anyone in again"
+OTHER_NUMBER = "status: this person has another number here; what was granted at one number is no grant at another"
 
 _REFUSE = """
     DELETE FROM stage USING contacts AS c
     WHERE c.tenant_id = CAST(:tenant AS uuid) AND c.id = stage.contact_id AND stage.status = 'opted_in'
       AND NOT EXISTS (SELECT FROM consent_events AS e WHERE e.event_key = stage.event_key)
-      AND (EXISTS (SELECT FROM consents AS held WHERE held.contact_id = stage.contact_id
+      AND (stage.purpose = 'marketing' AND c.phone <> stage.phone
+           OR EXISTS (SELECT FROM consents AS held WHERE held.contact_id = stage.contact_id
                    AND held.purpose = stage.purpose AND held.status = 'opted_out'
                    AND held.effective_at <= stage.occurred_at)
            OR stage.purpose = 'marketing' AND stage.contact_id IN (SELECT contact_id FROM listed))
-    RETURNING stage.row
+    RETURNING stage.row, stage.purpose = 'marketing' AND c.phone <> stage.phone
 """
 _RECORD = """
     INSERT INTO consent_events (tenant_id, id, contact_id, event_key, purpose, status, occurred_at, known_at, source,
@@ -57,10 +59,17 @@ _LISTED_OUT = """
     FROM listed
     WHERE held.contact_id = listed.contact_id AND held.purpose = 'marketing' AND held.status = 'opted_in'
 """
+# The second part: who said no has another number here; the one it was said for is out all the same.
 _OUT = """
     SELECT c.phone, held.effective_at FROM contacts AS c JOIN consents AS held ON held.contact_id = c.id
     WHERE held.purpose = 'marketing' AND held.status = 'opted_out' AND c.phone IS NOT NULL
-      AND c.id IN (SELECT contact_id FROM stage)
+      AND held.source <> 'phone_changed' AND c.id IN (SELECT contact_id FROM stage)
+    UNION
+    SELECT said.phone, said.occurred_at FROM stage AS said JOIN contacts AS c ON c.id = said.contact_id
+    WHERE said.purpose = 'marketing' AND said.status = 'opted_out' AND c.phone <> said.phone
+      AND NOT EXISTS (SELECT FROM contacts AS other JOIN consents AS held ON held.contact_id = other.id
+                      WHERE other.phone = said.phone AND held.purpose = 'marketing' AND held.status = 'opted_in'
+                        AND held.effective_at > said.occurred_at)
 """
 _LIST = """
     INSERT INTO unsubscribers (tenant_id, phone_hmac, reason, date)
@@ -68,7 +77,7 @@ _LIST = """
 """
 EVENT_COLUMNS = {
     "row": "bigint", "id": "uuid", "contact_id": "uuid", "event_key": "text", "purpose": "text", "status": "text",
-    "occurred_at": "timestamptz", "source": "text", "wording": "text", "language": "text",
+    "occurred_at": "timestamptz", "source": "text", "wording": "text", "language": "text", "phone": "text",
 }  # fmt: skip
 
 
@@ -87,9 +96,12 @@ def load_consents(
         {"contact_id": "uuid", "date": "timestamptz"},
         _listed(connection, session, phone_key, tables, aliased),
     )
-    events = _events(connection, source, aliased) if "consents" in tables else None
+    events = _events(connection, source, aliased, tables) if "consents" in tables else None
     stage(session, "stage", EVENT_COLUMNS, events if events is not None else pa.table({}))
-    refused = [row for (row,) in session.execute(sa.text(_REFUSE), tenant).tuples()]
+    refused = [
+        (row, OTHER_NUMBER if other_number else REFUSED)
+        for row, other_number in session.execute(sa.text(_REFUSE), tenant).tuples()
+    ]
     new = row_count(session, _RECORD, tenant)
     session.execute(sa.text(_RECORD_LISTED), tenant)
     session.execute(sa.text(_APPLY), tenant)
@@ -106,12 +118,17 @@ def load_consents(
     return Loaded(new=new, there=events.num_rows - len(refused) - new)
 
 
-def _events(connection: duckdb.DuckDBPyConnection, source: str, aliased: set[str]) -> pa.Table:
+def _events(connection: duckdb.DuckDBPyConnection, source: str, aliased: set[str], tables: set[str]) -> pa.Table:
+    """`phone` is the number this import names for the person, where it does."""
     contact = reference("contacts", "contact", aliased=aliased)
     prefix = "'" + source + ":consent:'"
+    phone = (
+        "(SELECT p.phone FROM valid_contacts AS p WHERE p.external_id = contact)" if "contacts" in tables else "NULL"
+    )
     return connection.sql(
         f"""SELECT _row AS row, {own_id("consents")} AS id, {contact} AS contact_id, {prefix} || _key AS event_key,
-                coalesce(purpose, 'marketing') AS purpose, status, occurred_at, source, wording, language
+                coalesce(purpose, 'marketing') AS purpose, status, occurred_at, source, wording, language,
+                {phone} AS phone
             FROM valid_consents"""
     ).to_arrow_table()
 
@@ -136,7 +153,11 @@ def _listed(
     )  # fmt: skip
 
 
-def _reject(connection: duckdb.DuckDBPyConnection, rows: list[int]) -> None:
-    connection.register("refused_consents", pa.table({"row": pa.array(rows, pa.int64())}))
-    connection.execute("INSERT INTO rejected_consents SELECT row, $reason FROM refused_consents", {"reason": REFUSED})
+def _reject(connection: duckdb.DuckDBPyConnection, refused: list[tuple[int, str]]) -> None:
+    rows = pa.table(
+        {"row": pa.array([row for row, _ in refused], pa.int64()),
+         "reason": pa.array([reason for _, reason in refused], pa.string())}
+    )  # fmt: skip
+    connection.register("refused_consents", rows)
+    connection.execute("INSERT INTO rejected_consents SELECT row, reason FROM refused_consents")
     connection.unregister("refused_consents")

@@ -101,18 +101,24 @@ def _write(session: Session, tenant_id: uuid.UUID, target: Target, rows: int, do
     tenant = {"tenant": tenant_id}
     columns = ", ".join(f'"{column}"' for column in target.columns)
     values = ", ".join(target.values.get(column, f'stage."{column}"') for column in target.columns)
-    insert = f"INSERT INTO {target.table} (tenant_id, {columns}) SELECT CAST(:tenant AS uuid), {values} FROM stage"
+    insert = (
+        f"INSERT INTO {target.table} (tenant_id, {columns})"
+        f" SELECT CAST(:tenant AS uuid), {values} FROM stage WHERE {target.only}"
+    )
     new = _insert(session, insert, tenant) if target.inserts else 0
     done.new += new
     if new == rows:
         return
+    found = set()
     for same in target.natural_keys:
         query = (
             f"SELECT stage.id, t.id FROM stage JOIN {target.table} AS t"
             f" ON t.tenant_id = CAST(:tenant AS uuid) AND {same} WHERE t.id <> stage.id"
         )
-        for derived, actual in session.execute(sa.text(query), tenant).tuples():
-            done.aliases.append((derived.hex, actual.hex))
+        for derived, actual in session.execute(sa.text(query), tenant).tuples().all():
+            if derived not in found:
+                found.add(derived)
+                done.aliases.append((derived.hex, actual.hex))
     changed = 0
     if target.updates:
         changes = ", ".join(f'"{column}" = {value}' for column, value in target.updates.items())

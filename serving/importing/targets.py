@@ -21,7 +21,8 @@ class Target:
     """`columns`: the staged columns and their types, in the order of `rows`. `values`: SQL put in the place of a staged
     column. `updates`: what a row that is there already takes over (t is the row, stage the import).
     `rows` come in the order of the key most indexes begin with: a fifth less work for PostgreSQL than by chance.
-    `natural_keys`: conditions under which a row of another origin is the same thing; its id is then used instead."""
+    `natural_keys`: conditions under which a row of another origin is the same thing; its id is then used instead, the
+    first condition's where several hold. `only`: which staged rows are inserted."""
 
     table: str
     rows: str
@@ -30,6 +31,7 @@ class Target:
     updates: dict[str, str] = field(default_factory=dict)
     natural_keys: tuple[str, ...] = ()
     inserts: bool = True
+    only: str = "true"
 
 
 def own_id(table: str, key: str = "_key") -> str:
@@ -82,6 +84,9 @@ def contact_identities(source: str, aliased: Collection[str]) -> Target:
                        unnest([{_text(source + ":")} || external_id, phone]) AS value FROM valid_contacts)
             WHERE value IS NOT NULL""",
         {"id": "uuid", "contact_id": "uuid", "kind": "text", "value": "text"},
+        # An import changes nobody's number, so a new one names nobody either.
+        only="stage.kind <> 'phone' OR EXISTS (SELECT FROM contacts AS c WHERE c.tenant_id = CAST(:tenant AS uuid)"
+        " AND c.id = stage.contact_id AND c.phone = stage.value)",
     )
 
 

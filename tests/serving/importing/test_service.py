@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from feature_store.model_inputs import check_model_inputs
+from serving.consent import numbers
 from serving.consent.suppression import phone_hmac
+from serving.importing.consents import OTHER_NUMBER
 from serving.importing.service import ImportRefused, ImportRunning, RejectedRows
+from serving.kit.database import Database
 
 from .conftest import NOW, PHONE_KEY
 
@@ -448,6 +451,61 @@ class TestConsents:
         summary = run().tables["consents"]
         assert (summary.already_there, sum(summary.rejected.values())) == (1, 1)
         assert self.held(rows) == {"007": "opted_out"}
+
+    def test_a_grant_for_another_number_than_the_contacts_is_none(self, history, consents, run, rows):
+        consents("007,opted_in,2026-01-05")
+        run()
+        history.change("people.csv", "+49 1512 3456789", "+49 1512 3456700")
+        consents("007,opted_in,2026-01-05", "007,opted_in,2026-06-05")
+        summary = run().tables["consents"]
+        assert list(summary.rejected) == [OTHER_NUMBER]
+        assert rows("SELECT phone FROM contacts WHERE external_id = '007' AND tenant_id = %(tenant)s") == [
+            ("+4915123456789",)
+        ]
+        # An event from the other number is not taken for one of this contact.
+        assert rows(
+            "SELECT count(*) FROM contact_identities WHERE value = '+4915123456700' AND tenant_id = %(tenant)s"
+        ) == [(0,)]
+        granted = "SELECT occurred_at FROM consent_events WHERE status = 'opted_in' AND tenant_id = %(tenant)s"
+        assert len(rows(granted)) == 1
+
+    def test_an_opt_out_for_another_number_than_the_contacts_is_for_both(self, history, consents, run, rows):
+        consents("007,opted_in,2026-01-05")
+        run()
+        history.change("people.csv", "+49 1512 3456789", "+49 1512 3456700")
+        consents("007,opted_in,2026-01-05", "007,opted_out,2026-06-05")
+        run()
+        assert self.held(rows) == {"007": "opted_out"}
+        listed = {row[0] for row in rows("SELECT phone_hmac FROM unsubscribers WHERE tenant_id = %(tenant)s")}
+        assert listed == {phone_hmac(number, PHONE_KEY) for number in ("+4915123456789", "+4915123456700")}
+
+    def test_a_person_found_by_number_and_by_id_is_the_one_with_the_number(self, history, database, tenant, run, rows):
+        with psycopg.connect(database.admin) as connection:
+            for phone, source, external_id in (("+4915123456789", "whatsapp", None), ("+4915123450000", "shop", "007")):
+                connection.execute(
+                    "INSERT INTO contacts (tenant_id, phone, source, external_id) VALUES (%s, %s, %s, %s)",
+                    (tenant, phone, source, external_id),
+                )
+        run()
+        found = rows(
+            "SELECT DISTINCT c.phone FROM orders o JOIN contacts c ON c.id = o.contact_id"
+            " WHERE o.tenant_id = %(tenant)s AND c.external_id IS DISTINCT FROM '008'"
+            " AND c.external_id IS DISTINCT FROM '009'"
+        )
+        assert found == [("+4915123456789",)]
+
+    def test_a_changed_number_is_not_granted_again_by_the_old_file(self, database, tenant, consents, run, rows):
+        consents("007,opted_in,2026-01-05")
+        run()
+        door = Database(database.worker, pool_size=1)
+        ((contact_id,),) = rows("SELECT id FROM contacts WHERE external_id = '007' AND tenant_id = %(tenant)s")
+        with door.tenant(tenant) as session:
+            numbers.withdraw(session, tenant, {contact_id: "a test"}, NOW, PHONE_KEY)
+        door.dispose()
+        consents("007,opted_in,2026-01-05", "007,opted_in,2026-06-05")
+        run()
+        assert self.held(rows) == {"007": "opted_out"}
+        assert rows("SELECT count(*) FROM unsubscribers WHERE tenant_id = %(tenant)s") == [(0,)]
 
 
 class TestLoading:
