@@ -28,7 +28,9 @@ def show(
     if tenant is not None:
         with database.tenant(_tenants(urls, tenant)[tenant]) as session:
             events = aside.aside_events(session, limit)
-        rows = [[str(event.id), event.kind, f"{event.received_at:%F %T}", event.reason] for event in events]
+        rows: list[list[object]] = [
+            [str(event.id), event.kind, f"{event.received_at:%F %T}", event.reason] for event in events
+        ]
         _print(f"Set aside in {tenant}", ["event", "kind", "received", "reason"], rows, as_json)
         return
     rows = []

@@ -222,7 +222,7 @@ def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UU
     """Contacts whose person wrote from another number, and that person's name at the provider."""
     _run(session, *statements.KNOWN_PEOPLE)
     _run(session, statements.NEW_PEOPLE, statements.SETTLED_PEOPLE, statements.IDENTITIES, **tenant)
-    moved = {}
+    moved: dict[uuid.UUID, str] = {}
     if any(person.user_id is not None and person.phone is not None for person in decoded.people):
         moved = dict(session.execute(sa.text(statements.MOVED_PEOPLE)).tuples().all())
     _run(session, statements.REFRESH_PEOPLE, **tenant)

@@ -42,7 +42,8 @@ class Fields:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            return self._odd(key, "not text")
+            self._odd(key, "not text")
+            return None
         if len(value) > longest:
             self._odd(key, "too long")
             value = value[:longest]
@@ -60,7 +61,8 @@ class Fields:
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**30:
             value = str(value)
         if not isinstance(value, str) or len(value) > longest or not _ID.fullmatch(value):
-            return self._odd(key, "no id")
+            self._odd(key, "no id")
+            return None
         return value
 
     def integer(self, key: str, least: int, most: int) -> int | None:
@@ -73,7 +75,8 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            return self._odd(key, "no number in range")
+            self._odd(key, "no number in range")
+            return None
         return value
 
     def cents(self, key: str) -> int | None:
@@ -86,7 +89,8 @@ class Fields:
             cents = (Decimal(written) * 100).to_integral_value()
             if cents <= _MOST_CENTS:
                 return int(cents)
-        return self._odd(key, "no amount")
+        self._odd(key, "no amount")
+        return None
 
     def moment(self, key: str, received_at: datetime) -> datetime:
         """Unix seconds as UTC; `received_at` where there is none that can be true."""
