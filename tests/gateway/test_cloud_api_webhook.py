@@ -199,6 +199,12 @@ class TestParse:
         two = broken.replace(b'"messages"', b'{"phone_number_id": "11"}')
         assert [event.phone_number_id for event in DRIVER.parse_webhook(two)] == [None]
 
+    def test_a_change_that_names_our_own_mark_gains_nothing_by_it(self):
+        change = {"field": "unreadable", "value": {"part": 3, "metadata": {"phone_number_id": "nul \x00"}}}
+        (event,) = DRIVER.parse_webhook(json.dumps({"entry": [{"changes": [change]}]}).encode())
+        assert event.problem
+        assert event.phone_number_id is None
+
     def test_an_odd_change_costs_the_others_nothing(self):
         good = json.loads(body("messages", {"statuses": [{"id": "w", "status": "read", "timestamp": "1700000000"}]}))
         good["entry"][0]["changes"].insert(0, "odd")

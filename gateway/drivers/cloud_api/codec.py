@@ -109,7 +109,7 @@ class _Envelope:
         self.metadata: Json = {"metadata": None}
         if isinstance(metadata, dict):
             self.metadata["metadata"] = _small(metadata, "phone_number_id", "display_phone_number")
-        self.phone_number_id = _phone_number_id(value)
+        self.phone_number_id = phone_number_id_of(value)
         contacts = value.get("contacts")
         people = [contact for contact in contacts if isinstance(contact, dict)] if isinstance(contacts, list) else []
         self._people = {
@@ -132,7 +132,8 @@ def _small(part: Json, *keys: str) -> Json:
     return {key: part[key] for key in keys if key in part and len(json.dumps(part[key])) <= _SMALL_BYTES // 4}
 
 
-def _phone_number_id(value: Json) -> str | None:
+def phone_number_id_of(value: Json) -> str | None:
+    """The number of ours that a change's value is about, where it names one."""
     metadata = value.get("metadata")
     return (
         Fields(metadata, []).identifier("phone_number_id", _LONGEST_NUMBER_ID) if isinstance(metadata, dict) else None

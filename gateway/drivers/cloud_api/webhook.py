@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.drivers.cloud_api.codec import decode_change
+from gateway.drivers.cloud_api.codec import decode_change, phone_number_id_of
 from gateway.errors import ForgedWebhook, MalformedWebhook
 from gateway.types import GatewayEvent, OtherEvent
 
@@ -83,14 +83,11 @@ def parse_change(change: Mapping[str, Any], received_at: datetime | None = None)
 def _parse_again(kept: dict[str, Any], received_at: datetime) -> list[GatewayEvent]:
     if isinstance(kept.get("body"), str):
         return parse(kept["body"].encode("utf-8", "replace"), received_at)
-    part, metadata = kept.get("part"), kept.get("metadata")
+    part = kept.get("part")
     try:
-        if isinstance(part, dict) and part.get("field") != UNREADABLE:
-            return list(decode_change(part, received_at))
-        raise MalformedWebhook("a change that is no object")
+        return parse_change(part, received_at)  # type: ignore[arg-type]
     except MalformedWebhook as error:
-        number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-        return [_unreadable({"part": part}, str(error), number, received_at)]
+        return [_unreadable({"part": part}, str(error), phone_number_id_of(kept), received_at)]
 
 
 def _document(body: bytes) -> dict[str, Any]:
