@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # No lock of one tenant's is another's: the first number names this use, the second the tenant.
 _LOCK = 7231
 _LONGEST_ATTRIBUTION = 30 * 86_400
+# Of payloads as PostgreSQL keeps them; 5,000 usual events have 5 MB.
+_BATCH_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def _reading_driver() -> Driver:
 
 
 def _claim(session: Session, now: dt.datetime, limit: int, wait: dt.timedelta) -> list[Claimed]:
-    fresh = [Claimed._make(row) for row in session.execute(sa.text(statements.CLAIM), {"limit": limit})]
+    most = {"limit": limit, "most_bytes": _BATCH_BYTES}
+    fresh = [Claimed._make(row) for row in session.execute(sa.text(statements.CLAIM), most)]
     parameters = {"limit": limit, "now": now, "expired": now - wait}
     return fresh + [Claimed._make(row) for row in session.execute(sa.text(statements.CLAIM_WAITING), parameters)]
 

@@ -314,9 +314,16 @@ CLASSIFY = """
 
 # ---- the inbox ------------------------------------------------------------------------------------------------------
 
+# At most so many bytes at a time, and one event at least: a delivery that could not be read is kept whole.
 CLAIM = """
-    SELECT id, provider_number_id, occurred_at, received_at, payload, attempts FROM inbound_events
-    WHERE processed_at IS NULL AND attempts = 0 ORDER BY received_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    WITH due AS MATERIALIZED (
+        SELECT id, provider_number_id, occurred_at, received_at, payload, attempts, pg_column_size(payload) AS bytes
+        FROM inbound_events WHERE processed_at IS NULL AND attempts = 0
+        ORDER BY received_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    SELECT id, provider_number_id, occurred_at, received_at, payload, attempts
+    FROM (SELECT due.*, sum(bytes) OVER (ORDER BY received_at, id) - bytes AS bytes_before FROM due) AS due
+    WHERE bytes_before < :most_bytes ORDER BY received_at
 """
 # Statuses that wait for their message: those that can now be applied, and those that have waited too long.
 CLAIM_WAITING = """

@@ -36,6 +36,11 @@ class TestParse:
             PhoneNumber.parse(text)
         assert invalid.value.reason == reason
 
+    def test_digits_of_another_script_are_the_same_number(self):
+        written = "+49151" + "".join(chr(0x0660 + int(digit)) for digit in "12345678")
+        assert PhoneNumber.parse(written) == PhoneNumber("+4915112345678")
+        assert PhoneNumber.from_wa_id(written) is None
+
     def test_parse_many_keeps_places(self):
         good, bad = PhoneNumber.parse_many(["+4915112345678", "nonsense"])
         assert good == PhoneNumber("+4915112345678")

@@ -146,3 +146,11 @@ def test_a_status_that_is_odd_in_part_still_waits_for_its_message(inbox):
     inbox.receive(status("w.late", "delivered", T0, ANNA) | {"recipient_id": {"a": 1}})
     assert inbox.process().waiting == 1
     assert inbox.all("SELECT count(*) FROM inbound_events WHERE processed_at IS NULL") == [(1,)]
+
+
+def test_large_events_are_applied_a_few_at_a_time(inbox, monkeypatch):
+    monkeypatch.setattr(service, "_BATCH_BYTES", 1)
+    inbox.receive(*(text(f"w.{n}", ANNA, "hello", T0 + n * HOUR) for n in range(3)))
+    now = dt.datetime.now(dt.UTC)
+    claimed = [service.process_inbound(inbox.database, inbox.tenant_id, now, phone_key="key").claimed for _ in range(4)]
+    assert claimed == [1, 1, 1, 0]
