@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gateway.drivers.cloud_api.envelope import Envelope
 from gateway.drivers.cloud_api.fields import Fields, Json
 from gateway.errors import MalformedWebhook, UnsupportedFeature
 from gateway.types import (
@@ -31,7 +32,6 @@ _ENVELOPE = frozenset({"messaging_product", "metadata", "contacts"})
 _TEXT_KEYS = {
     "text": "body", "button": "text", "reaction": "emoji", "order": "text", "system": "body", "location": "name",
 }  # fmt: skip
-_LONGEST_NUMBER_ID = 128
 _LONGEST_USER_ID = 200
 _LONGEST_NAME = 200
 _LONGEST_CALLBACK = 512
@@ -39,7 +39,6 @@ _MOST_ITEMS = 1000
 _MOST_PIECES = 1_000_000
 _MOST_CENTS = 10**15
 _MOST_CODE = 2**31 - 1
-_SMALL_BYTES = 2000
 _LONGEST_PROBLEM = 300
 _NUMBER_CHANGES = frozenset({"user_changed_number"})
 
@@ -77,12 +76,14 @@ def decode_change(change: Mapping[str, Any], received_at: datetime) -> Iterator[
     field, value = change.get("field"), change.get("value")
     if not isinstance(field, str) or not isinstance(value, dict):
         raise MalformedWebhook("a change without field or value")
-    envelope = _Envelope(value)
+    decoders = _DECODERS.get(field, {})
+    count = sum(len(value[key]) for key in decoders if isinstance(value.get(key), list))
+    envelope = Envelope(value, is_shared=count > 1)
     time = change.get("time")
     rest = {key: part for key, part in value.items() if key not in _ENVELOPE}
     problems: list[str] = []
     decoded = False
-    for key, decode in _DECODERS.get(field, {}).items():
+    for key, decode in decoders.items():
         items = rest.pop(key, None)
         if items is None:
             continue
@@ -98,46 +99,6 @@ def decode_change(change: Mapping[str, Any], received_at: datetime) -> Iterator[
     if rest or not decoded:
         whole = {**envelope.metadata, **rest} if decoded else value
         yield _other(field, whole, time, received_at, envelope.phone_number_id, problems)
-
-
-class _Envelope:
-    """What stands around the items of a change: the number of ours they are about, and the people they name. Every
-    event of the change carries it, so only what is small or known of it stays."""
-
-    def __init__(self, value: Json) -> None:
-        metadata = value.get("metadata")
-        self.metadata: Json = {"metadata": None}
-        if isinstance(metadata, dict):
-            self.metadata["metadata"] = _small(metadata, "phone_number_id", "display_phone_number")
-        self.phone_number_id = phone_number_id_of(value)
-        contacts = value.get("contacts")
-        people = [contact for contact in contacts if isinstance(contact, dict)] if isinstance(contacts, list) else []
-        self._people = {
-            person["wa_id"]: _small(person, "wa_id", "user_id", "profile")
-            for person in people
-            if isinstance(person.get("wa_id"), str)
-        }
-        self._only = _small(people[0], "wa_id", "user_id", "profile") if len(people) == 1 else None
-
-    def around(self, key: str, item: Json) -> Json:
-        """A change's value with this item alone and the person it is about."""
-        person = item.get("from") if key == "messages" else item.get("recipient_id") or item.get("to")
-        contact = self._people.get(person, self._only) if isinstance(person, str) else self._only
-        return {**self.metadata, "contacts": [contact] if contact else [], key: [item]}
-
-
-def _small(part: Json, *keys: str) -> Json:
-    if len(json.dumps(part)) <= _SMALL_BYTES:
-        return part
-    return {key: part[key] for key in keys if key in part and len(json.dumps(part[key])) <= _SMALL_BYTES // 4}
-
-
-def phone_number_id_of(value: Json) -> str | None:
-    """The number of ours that a change's value is about, where it names one."""
-    metadata = value.get("metadata")
-    return (
-        Fields(metadata, []).identifier("phone_number_id", _LONGEST_NUMBER_ID) if isinstance(metadata, dict) else None
-    )
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.drivers.cloud_api.codec import decode_change, phone_number_id_of
+from gateway.drivers.cloud_api.codec import decode_change
+from gateway.drivers.cloud_api.envelope import phone_number_id_of
 from gateway.errors import ForgedWebhook, MalformedWebhook
 from gateway.types import GatewayEvent, OtherEvent
 
