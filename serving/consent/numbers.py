@@ -28,7 +28,7 @@ def withdraw(
     session: Session, tenant_id: uuid.UUID, causes: Mapping[uuid.UUID, str], now: dt.datetime, phone_key: str
 ) -> int:
     """How many queued messages were suppressed. `causes` names, for each contact, what changed its number: the same
-    cause counts once. Call it before the number changes; it waits for sends in flight, as every withdrawal does, and
+    cause counts once. Call it before the number changes: a gate that holds the consent is waited for. It
     puts no number on the list of the unsubscribed: nobody said no."""
     held = session.execute(_HELD, {"contacts": sorted(causes)}).tuples().all()
     changes = [

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 SCHEDULED = "SELECT tenant_id, id FROM campaigns WHERE status = 'scheduled'"
 LOOK_UP = """
