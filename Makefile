@@ -2,7 +2,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BENCHES := bench-import bench-learning bench-simulated bench-training bench-ingest bench-features bench-pipeline \
 	bench-serving bench-scale
-.PHONY: help setup demo up down status test lint types format lock docs chaos bench clean $(BENCHES)
+.PHONY: help setup demo up down status test lint types format lock docs chaos fuzz bench clean $(BENCHES)
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs: setup ## dbt's own pages of every model, in .rapport/dbt/target/index.html
 
 chaos: setup ## kills, late commits and full disks, at length
 	@CHAOS=full .venv/bin/python -m pytest -m chaos
+
+fuzz: setup ## inputs made by chance, FUZZ_SECONDS (600) a decoder, each within a limit of time and memory
+	@FUZZ=full .venv/bin/python -m pytest -s -m fuzz tests/fuzz
 
 bench: $(BENCHES) ## all of them, an hour and a half
 

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 
 import httpx
 import pytest
 
+from tests.serving.api_process import running_api
+
 
 @pytest.fixture(scope="module")
 def process(settings, tmp_path_factory):
-    """(process, base URL, path of its log), stopped at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("api") / "api.log"
-    given = settings.model_dump() | {"access_log": True, "log_level": "INFO"}
-    environment = os.environ | {
-        f"SERVING_{name.upper()}": value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for name, value in given.items()
-    }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "serving.app:create_app", "--port", str(port)]
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(url)
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail(f"the API did not start: {log.read_text()}")
-        yield process, url, log
-    finally:
-        process.kill()
-        process.wait()
+    told = settings.model_copy(update={"access_log": True, "log_level": "INFO"})
+    with running_api(told, tmp_path_factory.mktemp("api") / "api.log") as running:
+        yield running
 
 
 def test_it_serves_logs_routes_without_people_and_stops_on_sigterm(process, as_admin):
-    running, url, log = process
-    with httpx.Client(base_url=url, headers=as_admin) as client:
+    running, log = process.process, process.log
+    with httpx.Client(base_url=process.url, headers=as_admin) as client:
         assert client.get("/api/v1/health/health").status_code == 200
         made = client.post("/api/v1/contacts/", json={"phone": "+999600000001", "name": "Grace"})
         assert made.status_code == 201
