@@ -16,9 +16,10 @@ from feature_store.attribute_columns import AttributeColumns
 from feature_store.on_demand import MISSING_MOMENT
 from feature_store.online import OnlineFeatures
 from serving.errors import Unprocessable
+from serving.prediction.arrow_limits import MAX_TEXT_BYTES, check_messages, check_schema, refused
 from serving.prediction.bundles import Bundle, Coded, Predictions
 from serving.prediction.given import CONTACT, Faults, Fields, check_attribute, features_of, names_differ
-from serving.prediction.schemas import ARROW_BATCH, MAX_NUMBER, Asked
+from serving.prediction.schemas import MAX_NUMBER, MAX_ONE_BYTES, Asked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,42 +28,37 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 CONTACT_ID = "contact_id"
-# Of a column: what the views of its texts show, together, and the members of its lists.
-MAX_TEXT_BYTES = 16_000_000
-MAX_MEMBERS = 1_000_000
 # The first and the last second that a moment in JSON can name: those of the years 1 and 9999.
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 _NO_MOMENT = "is not a moment of the years 1 to 9999"
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-# Kinds of message headers, from Arrow's Message.fbs.
-_DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
 
-def read_batch(body: bytes) -> pa.RecordBatch:
-    """The whole stream, valid in every buffer. Raises: Unprocessable when it is not one, or has too many rows."""
+def read_batch(body: bytes) -> tuple[pa.RecordBatch, int]:
+    """The whole stream, valid in every buffer, and how many values it unpacks to.
+    Raises: Unprocessable when it is no stream, or one that says too much."""
     import pyarrow as pa
 
     try:
-        _check_size(body)
+        messages = pa.ipc.MessageReader.open_stream(body)
+        check_schema(messages.read_next_message())
         with pa.ipc.open_stream(body) as reader:
+            odd = _odd_columns(reader.schema)
+            unpacked = check_messages(messages, reader.schema, len(body))
             table = reader.read_all()
-        names = table.column_names
-        # The same for all types of one id.
-        plain = {kind.id for kind in {kind.id: kind for kind in table.schema.types}.values() if _is_plain(kind)}
-        if odd := [position for position, kind in enumerate(table.schema.types) if kind.id not in plain]:
+        if odd:
             table.validate()
-            for position in odd:
-                for part in table.column(position).chunks:
-                    _check_values(names[position], part)
+            _check_views(table, odd)
         table.validate(full=True)
+        names = table.column_names
     # Names that are no UTF-8 are a UnicodeDecodeError.
-    except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
-        raise _refused("it is not an Arrow IPC stream", "arrow_invalid") from error
+    except (pa.ArrowException, OSError, StopIteration, struct.error, UnicodeDecodeError) as error:
+        raise refused("it is not an Arrow IPC stream", "arrow_invalid") from error
     if table.num_rows == 0:
-        raise _refused("it has no rows", "too_short")
+        raise refused("it has no rows", "too_short")
     if len(set(names)) != table.num_columns:
-        raise _refused("two columns have the same name", "duplicate")
-    return table.combine_chunks().to_batches()[0]
+        raise refused("two columns have the same name", "duplicate")
+    return table.combine_chunks().to_batches()[0], unpacked
 
 
 def asked_in(rows: pa.RecordBatch) -> Asked:
@@ -74,6 +70,8 @@ def asked_in(rows: pa.RecordBatch) -> Asked:
         if (campaign_id := metadata.get(b"campaign_id")) is not None:
             given["campaign_id"] = campaign_id.decode(errors="replace")
         if (attributes := metadata.get(b"campaign_attributes")) is not None:
+            if len(attributes) > MAX_ONE_BYTES:
+                raise refused(f"campaign_attributes take more than {MAX_ONE_BYTES} bytes", "too_long", "metadata")
             given["campaign_attributes"] = json.loads(attributes)
         return Asked.model_validate(given)
     except ValidationError as error:
@@ -86,7 +84,7 @@ def asked_in(rows: pa.RecordBatch) -> Asked:
         ) from error
     # Brackets nested too deep are a RecursionError.
     except (ValueError, RecursionError) as error:
-        raise _refused("campaign_attributes in the metadata is not JSON", "json_invalid", "metadata") from error
+        raise refused("campaign_attributes in the metadata is not JSON", "json_invalid", "metadata") from error
 
 
 def contact_ids_in(rows: pa.RecordBatch) -> list[uuid.UUID] | None:
@@ -288,25 +286,39 @@ def _values_of(name: str, column: pa.Array, code: str, faults: Faults) -> tuple[
     return values, _filled(column.indices.cast(pa.int64()), len(values) - 1).astype(np.intp)
 
 
-def _check_values(name: str, values: pa.Array) -> None:
-    """Before each value is looked at: that they are of a type that is read, and that few bytes do not become many, as
-    lists of nulls would, which have a length only, or views, which share what they show. Raises: Unprocessable."""
+def _odd_columns(schema: pa.Schema) -> list[int]:
+    """Those whose values take other bytes than they came in. Raises: Unprocessable naming one that is not read."""
+    # The same for all types of one id.
+    plain = {kind.id for kind in {kind.id: kind for kind in schema.types}.values() if _is_plain(kind)}
+    odd = [position for position, kind in enumerate(schema.types) if kind.id not in plain]
+    for position in odd:
+        if not _is_read(schema.types[position]):
+            raise refused(f"{schema.types[position]} is not read here", "unsupported_type", schema.names[position])
+    return odd
+
+
+def _check_views(table: pa.Table, odd: list[int]) -> None:
+    """How much text all views of these columns show, which may share it. Raises: Unprocessable."""
     from pyarrow import types
 
-    kind = values.type
-    if types.is_dictionary(kind):
-        values = values.dictionary
-    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        values = values.values
-        if len(values) > MAX_MEMBERS:
-            raise _refused(f"at most {MAX_MEMBERS} members in its lists", "too_long", name)
-    if types.is_string_view(values.type):
-        # Each view is 16 bytes and begins with the length of its text.
-        views = np.frombuffer(values.buffers()[1], np.int32, 4 * (values.offset + len(values)))
-        if views[4 * values.offset :: 4].sum(dtype=np.int64) > MAX_TEXT_BYTES:
-            raise _refused(f"at most {MAX_TEXT_BYTES} bytes of text", "too_long", name)
-    elif not _is_read(values.type):
-        raise _refused(f"{kind} is not read here", "unsupported_type", name)
+    shown = 0
+    for position, part in ((each, chunk) for each in odd for chunk in table.column(each).chunks):
+        values = _plain_values(part)
+        if types.is_string_view(values.type):
+            # Each view is 16 bytes and begins with the length of its text.
+            views = np.frombuffer(values.buffers()[1], np.int32, 4 * (values.offset + len(values)))
+            shown += int(views[4 * values.offset :: 4].sum(dtype=np.int64))
+            if shown > MAX_TEXT_BYTES:
+                raise refused(f"at most {MAX_TEXT_BYTES} bytes of text", "too_long", table.column_names[position])
+
+
+def _plain_values(values: pa.Array) -> pa.Array:
+    """A dictionary's, or the members of its lists."""
+    from pyarrow import types
+
+    if types.is_dictionary(values.type):
+        return values.dictionary
+    return values.values if values.type.num_fields else values
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -317,54 +329,20 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _is_read(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _is_scalar(kind.value_type)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _is_scalar(kind.value_type)
+    return bool(_is_plain(kind) or _is_scalar(kind) or types.is_decimal(kind))
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    """Whether a dictionary or a list of them is read."""
     import pyarrow as pa
     from pyarrow import types
 
-    binary = types.is_binary(kind) or types.is_fixed_size_binary(kind) or kind == pa.uuid()
-    return bool(_is_plain(kind) or types.is_large_string(kind) or binary or types.is_decimal(kind))
-
-
-def _refused(message: str, code: str, field: str = "body") -> Unprocessable:
-    return Unprocessable(errors=[{"field": field, "message": message, "code": code}])
-
-
-def _check_size(body: bytes) -> None:
-    """Before anything is unpacked: how many rows the stream says it has, and that it is not compressed, so that few
-    bytes cannot become many. Raises: Unprocessable, pa.ArrowException, struct.error."""
-    import pyarrow as pa
-
-    messages = pa.ipc.MessageReader.open_stream(body)
-    rows = 0
-    while True:
-        try:
-            message = messages.read_next_message()
-        except StopIteration:
-            return
-        metadata = message.metadata.to_pybytes()
-        (start,) = struct.unpack_from("<I", metadata, 0)
-        kind_at, header = _slot(metadata, start, 1), _child(metadata, start, 2)
-        kind = metadata[kind_at] if kind_at else 0
-        batch = _child(metadata, header, 1) if kind == _DICTIONARY_BATCH else header
-        if kind not in (_DICTIONARY_BATCH, _RECORD_BATCH):
-            continue
-        if _slot(metadata, batch, 3):
-            raise _refused("its buffers are compressed; send them plain", "compressed")
-        length_at = _slot(metadata, batch, 0)
-        length = struct.unpack_from("<q", metadata, length_at)[0] if length_at else 0
-        rows += length if kind == _RECORD_BATCH else 0
-        if rows > ARROW_BATCH or length > ARROW_BATCH:
-            raise _refused(f"at most {ARROW_BATCH} rows a request", "too_long")
-
-
-def _slot(buffer: bytes, table: int, number: int) -> int:
-    """Where a flatbuffers table holds its field `number`; 0 when it leaves it out."""
-    vtable = table - struct.unpack_from("<i", buffer, table)[0]
-    if 4 + 2 * number >= struct.unpack_from("<H", buffer, vtable)[0]:
-        return 0
-    (offset,) = struct.unpack_from("<H", buffer, vtable + 4 + 2 * number)
-    return table + offset if offset else 0
-
-
-def _child(buffer: bytes, table: int, number: int) -> int:
-    at = _slot(buffer, table, number)
-    return at + int(struct.unpack_from("<I", buffer, at)[0])
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind)
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(number or text or types.is_binary(kind) or types.is_fixed_size_binary(kind) or kind == pa.uuid())

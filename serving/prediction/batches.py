@@ -15,8 +15,8 @@ from feature_store.online import OnlineFeatures
 from serving.prediction import arrow, json_rows
 from serving.prediction.given import Fields, columns_of, from_columns
 from serving.prediction.json_columns import Column, features_in, plain
-from serving.prediction.predictor import Given, Predictor, Question
-from serving.prediction.schemas import BATCH, Asked, PredictBatchRequest
+from serving.prediction.predictor import INLINE_ROWS, Given, Predictor, Question, aside
+from serving.prediction.schemas import BATCH, INLINE_BYTES, Asked, PredictBatchRequest
 
 _ROWS = [b"%d" % row for row in range(BATCH)]
 
@@ -111,14 +111,15 @@ def _rows_of(given: Given) -> bytes:
 
 async def answer_arrow(predictor: Predictor, tenant_id: uuid.UUID, model: str, body: bytes, at: dt.datetime) -> bytes:
     """An Arrow stream for an Arrow stream. Raises: as `answer_json`."""
-    rows = arrow.read_batch(body)
+    rows, unpacked = await aside(len(body) > INLINE_BYTES, arrow.read_batch, body)
     asked = arrow.asked_in(rows)
     question = Question(asked.campaign_id, asked.campaign_attributes)
-    contact_ids = arrow.contact_ids_in(rows)
+    large = unpacked > INLINE_ROWS
+    contact_ids = await aside(large, arrow.contact_ids_in, rows)
     if contact_ids is not None:
         batch = await predictor.predict_many(tenant_id, model, contact_ids, question, at=at)
-        return arrow.answer_contacts(batch, contact_ids)
+        return await aside(large, arrow.answer_contacts, batch, contact_ids)
     given = await predictor.judge(
-        tenant_id, model, lambda fields, zone: arrow.features_in(fields, rows, zone), rows.num_rows, question, at=at
+        tenant_id, model, lambda fields, zone: arrow.features_in(fields, rows, zone), unpacked, question, at=at
     )
-    return arrow.answer_given(given.bundle, given.made, given.outside)
+    return await aside(large, arrow.answer_given, given.bundle, given.made, given.outside)

@@ -5,7 +5,6 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any
 
-import orjson
 import pydantic_core
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
@@ -17,10 +16,9 @@ from serving.contact.service import ContactNotFound
 from serving.errors import Unprocessable, problems
 from serving.kit.clock import NowDep
 from serving.kit.dependencies import RedisDep
-from serving.prediction import arrow, batches
+from serving.prediction import arrow, batches, json_bodies
 from serving.prediction.bundles import BundleBroken, CardMissing, ModelNotTrained
 from serving.prediction.health import ml_health
-from serving.prediction.json_columns import read_columns
 from serving.prediction.lean import Handler, Headers, caller_of, is_json
 from serving.prediction.predictor import (
     USUAL,
@@ -33,6 +31,7 @@ from serving.prediction.predictor import (
 )
 from serving.prediction.retention import describe, recommendations
 from serving.prediction.schemas import (
+    MAX_ONE_BYTES,
     FeatureImportanceRead,
     FieldImportance,
     GivenBatchRead,
@@ -50,9 +49,9 @@ from serving.prediction.sendtimes import optimal_time
 
 router = APIRouter(prefix="/ml", tags=["ml"])
 ONE_CONTACT = (ModelNotTrained, FeaturesMissing, FeaturesExpired, CardMissing, BundleBroken, ContactNotFound)
-PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown)
+PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown, json_bodies.BodyTooLarge)
 CONTACT_PROBLEMS = problems(*ONE_CONTACT)
-BATCH_PROBLEMS = problems(ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable)
+BATCH_PROBLEMS = problems(ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable, json_bodies.BodyTooLarge)
 ARROW_TYPE = arrow.MEDIA_TYPE.encode()
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 ARROW_TOO: dict[str, Any] = {"requestBody": {"content": {arrow.MEDIA_TYPE: _BYTES}}}
@@ -77,6 +76,7 @@ def _predicts(model: str) -> Handler:
     validate = PredictRequest.__pydantic_validator__.validate_json
 
     async def answer(request: Request, headers: Headers, body: bytes) -> bytes | None:
+        json_bodies.check_size(body, MAX_ONE_BYTES)
         if not is_json(headers):
             return None
         try:
@@ -90,24 +90,18 @@ def _predicts(model: str) -> Handler:
 
 
 def _predicts_batch(model: str) -> Handler:
-    validate = PredictBatchRequest.__pydantic_validator__.validate_python
-
     async def answer(request: Request, headers: Headers, body: bytes) -> bytes | Response | None:
         if headers.get(b"content-type") == ARROW_TYPE:
             caller, now = await caller_of(request, headers, Role.SALES)
             stream = await batches.answer_arrow(request.app.state.predictor, caller.tenant_id, model, body, now)
             return Response(stream, media_type=arrow.MEDIA_TYPE)
-        if not is_json(headers):
-            return None
-        if (columns := read_columns(body)) is not None:
-            caller, now = await caller_of(request, headers, Role.SALES)
-            return await batches.answer_columns(request.app.state.predictor, caller.tenant_id, model, *columns, now)
-        try:
-            asked = validate(orjson.loads(body))
-        except (orjson.JSONDecodeError, ValidationError):
+        if (asked := await json_bodies.read_batch(body, declared=is_json(headers))) is None:
             return None
         caller, now = await caller_of(request, headers, Role.SALES)
-        return await batches.answer_json(request.app.state.predictor, caller.tenant_id, model, asked, now)
+        predictor = request.app.state.predictor
+        if isinstance(asked, tuple):
+            return await batches.answer_columns(predictor, caller.tenant_id, model, *asked, now)
+        return await batches.answer_json(predictor, caller.tenant_id, model, asked, now)
 
     return answer
 

@@ -16,7 +16,7 @@ from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
 from feature_store.online import EPOCH, MICROSECOND, OnlineFeatures
 from feature_store.transforms import InputColumn
 from serving.errors import Unprocessable
-from serving.prediction.schemas import MAX_NUMBER
+from serving.prediction.schemas import MAX_NAME, MAX_NUMBER
 
 MAX_FAULTS = 20
 CONTACT = "contact."
@@ -76,10 +76,15 @@ class Faults:
     def add(self, field: str, row: int | None, message: str, code: str) -> None:
         if len(self._errors) < MAX_FAULTS:
             where = {} if row is None else {"row": row}
-            self._errors.append({"field": field} | where | {"message": message, "code": code})
+            self._errors.append({"field": field[:MAX_NAME]} | where | {"message": message, "code": code})
 
     def __bool__(self) -> bool:
         return bool(self._errors)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more will be told: to look for more is in vain."""
+        return len(self._errors) == MAX_FAULTS
 
     def check(self) -> None:
         """Raises: Unprocessable when there is any."""
@@ -92,6 +97,8 @@ def columns_of(fields: Fields, rows: Sequence[Mapping[str, Any]]) -> dict[str, l
     faults, names = Faults(), fields.names
     expected = set(names)
     for position, row in enumerate(rows):
+        if faults.full:
+            break
         if row.keys() != expected:
             names_differ(expected, row.keys(), position, faults)
     faults.check()

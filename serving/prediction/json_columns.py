@@ -17,7 +17,7 @@ from feature_store.on_demand import MISSING_MOMENT
 from feature_store.online import OnlineFeatures
 from serving.prediction import arrow
 from serving.prediction.given import CONTACT, NUMBER_TYPES, Faults, Fields, features_of
-from serving.prediction.schemas import BATCH, MAX_NUMBER, Asked
+from serving.prediction.schemas import BATCH, MAX_FIELDS, MAX_NUMBER, Asked, PredictBatchRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,8 +36,11 @@ def read_columns(body: bytes) -> tuple[Asked, dict[str, simdjson.Array]] | None:
         told = simdjson.Parser().parse(body)
     except (ValueError, RuntimeError):
         return None
-    given = told.get("columns") if isinstance(told, simdjson.Object) else None
-    if not isinstance(told, simdjson.Object) or not isinstance(given, simdjson.Object):
+    if not isinstance(told, simdjson.Object) or len(told) > len(PredictBatchRequest.model_fields):
+        return None
+    given = told.get("columns")
+    # Looking a name up goes through all before it: that is done for no more names than a model may have.
+    if not isinstance(given, simdjson.Object) or len(given) > MAX_FIELDS or len({*told}) != len(told):
         return None
     # Of a name that holds a NUL only what stands before it would be looked up.
     if any("\0" in name for name in chain(told, given)):

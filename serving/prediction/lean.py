@@ -22,6 +22,7 @@ from serving.kit.clock import request_time, utc_now
 
 # By lower-case name; of several lines with one name the first, as elsewhere.
 Headers = Mapping[bytes, bytes]
+_JSON = {b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"}
 # The JSON of a 200, a whole response, or None.
 Handler = Callable[[Request, Headers, bytes], Awaitable[bytes | Response | None]]
 
@@ -83,7 +84,7 @@ async def caller_of(request: Request, headers: Headers, role: Role) -> tuple[Cal
 
 def is_json(headers: Headers) -> bool:
     """Whether the body is declared as plain JSON."""
-    return headers.get(b"content-type") == b"application/json"
+    return headers.get(b"content-type") in _JSON
 
 
 def _text(headers: Headers, name: bytes) -> str | None:

@@ -7,7 +7,7 @@ import datetime as dt
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -32,9 +32,15 @@ from serving.prediction.given import Fields, check_campaign, fields_of
 
 # What PredictionRead or NotPredicted describes, as plain objects: making a thousand models takes longer than judging.
 Answer = dict[str, Any]
+T = TypeVar("T")
 # So many rows are judged where their request is: nearly all of it needs the interpreter's lock, which a thread would
 # pass back and forth a hundred times, for two thirds more of the processor and no more answers. It takes milliseconds.
-_INLINE_ROWS = 1_000
+INLINE_ROWS = 1_000
+
+
+async def aside(heavy: bool, work: Callable[..., T], *given: Any) -> T:
+    """What `work` makes of `given`: in a thread when it is heavy, so that other requests go on."""
+    return await asyncio.to_thread(work, *given) if heavy else work(*given)
 
 
 class FeaturesMissing(Conflict):
@@ -177,8 +183,7 @@ class Predictor:
             chosen = features if len(positions) == len(contact_ids) else _rows(features, positions)
             asked = [contact_ids[position] for position in positions]
             arguments = (bundle, chosen, asked, campaign, at, self.stale_after, explained)
-            inline = len(positions) <= _INLINE_ROWS and not explained
-            predictions = _judged(*arguments) if inline else await asyncio.to_thread(_judged, *arguments)
+            predictions = await aside(len(positions) > INLINE_ROWS or explained, _judged, *arguments)
         not_predicted: list[Answer] = []
         if len(positions) < len(contact_ids):
             not_predicted = await self._reasons(tenant_id, contact_ids, features, set(positions))
@@ -194,8 +199,8 @@ class Predictor:
         *,
         at: dt.datetime,
     ) -> Given:
-        """Predictions from the features of `rows` people, that `give` makes of the model's fields and the tenant's time
-        zone.
+        """Predictions from features that `give` makes, out of `rows` values or fewer, of the model's fields and the
+        tenant's time zone.
 
         Raises: ModelNotTrained, BundleBroken, CampaignUnknown, Unprocessable, and what `give` raises.
         """
@@ -208,7 +213,7 @@ class Predictor:
             matrix = bundle.encode(features, campaign, at)
             return Given(bundle, bundle.judge(matrix), bundle.out_of_range(matrix))
 
-        return judged() if rows <= _INLINE_ROWS else await asyncio.to_thread(judged)
+        return await aside(rows > INLINE_ROWS, judged)
 
     async def know(
         self, tenant_id: uuid.UUID, model: str, contact_id: uuid.UUID, question: Question, *, at: dt.datetime

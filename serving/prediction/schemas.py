@@ -4,12 +4,20 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 BATCH = 1_000
 ARROW_BATCH = 20_000
 MAX_ATTRIBUTES = 100
 MAX_NUMBER = 1e12
+# Of one person: a model has some dozens.
+MAX_FIELDS = 256
+MAX_NAME = 200
+# Of a question about one contact, its campaign's attributes with it.
+MAX_ONE_BYTES = 64_000
+# Larger bodies are read in a thread: a thousand people with seventy columns are no larger.
+INLINE_BYTES = 500_000
 
 ModelName = Literal["lead_scoring", "churn", "engagement"]
 
@@ -24,6 +32,22 @@ def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
+def _few(fields: Any) -> Any:
+    """Before each is looked at, and a fault told of each."""
+    if isinstance(fields, dict) and len(fields) > MAX_FIELDS:
+        raise PydanticCustomError("too_long", "at most {most} fields", {"most": MAX_FIELDS})
+    return fields
+
+
+def _few_short(fields: Any) -> Any:
+    """Those whose names a fault would tell."""
+    if isinstance(_few(fields), dict) and any(len(name) > MAX_NAME for name in fields):
+        raise PydanticCustomError("too_long", "at most {most} characters in a name", {"most": MAX_NAME})
+    return fields
+
+
+Person = Annotated[dict[str, Any], BeforeValidator(_few), Field(max_length=MAX_FIELDS)]
+Column = Annotated[list[Any], Field(min_length=1, max_length=BATCH)]
 CampaignAttributes = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
@@ -49,8 +73,10 @@ class PredictBatchRequest(Asked):
     it is not known; moments are ISO 8601 with a zone, a contact's attribute `age` is the field `contact.age`."""
 
     contact_ids: Annotated[list[uuid.UUID], Field(min_length=1, max_length=BATCH)] | None = None
-    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=BATCH)] | None = None
-    columns: Annotated[dict[str, Annotated[list[Any], Field(min_length=1, max_length=BATCH)]], Field()] | None = None
+    rows: Annotated[list[Person], Field(min_length=1, max_length=BATCH)] | None = None
+    columns: Annotated[dict[str, Column], BeforeValidator(_few_short), Field(max_length=MAX_FIELDS)] | None = None
+
+    _few_fields = model_validator(mode="before")(_few_short)
 
     @model_validator(mode="after")
     def _one_way(self) -> PredictBatchRequest:

@@ -1,4 +1,4 @@
-"""Inputs by chance: some hundred seeded ones of each target in `make test`, at length with FUZZ=full (`make fuzz`).
+"""Inputs by chance: some dozen seeded ones of each target in `make test`, at length with FUZZ=full (`make fuzz`).
 
 A target asks for `chances` and makes one input of each; a failure tells its number, and FUZZ_FROM=<number> begins
 there.
@@ -11,9 +11,12 @@ import random
 import time
 from collections.abc import Iterator
 
+import httpx
+import psycopg
 import pytest
 
 from tests.fuzz.limits import GIVES_MEMORY_BACK
+from tests.fuzz.predictions import Asking, Judging
 from tests.serving.api_process import ApiProcess, running_api
 
 # The API's own fixtures, for targets that ask over HTTP.
@@ -26,7 +29,7 @@ FULL = os.environ.get("FUZZ") == "full"
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "600"))
 FROM = int(os.environ.get("FUZZ_FROM", "0"))
 # Of one target in `make test`; `@pytest.mark.fuzz(inputs=…)` names another number where each takes long.
-INPUTS = 200
+INPUTS = 60
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,3 +63,13 @@ def api_process(settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     log = tmp_path_factory.mktemp("api") / "api.log"
     with running_api(settings, log, **GIVES_MEMORY_BACK) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def asking(api_process, tenant, bundles_dir, database) -> Iterator[Asking]:
+    """The batch route, asked by a tenant with a champion and no rate limit to speak of."""
+    Judging(bundles_dir).promote(tenant.tenant_id, "lead_scoring")
+    with psycopg.connect(database.admin) as connection:
+        connection.execute("UPDATE api_keys SET rate_limit = 1000000000")
+    with httpx.Client(base_url=api_process.url, headers={"X-API-Key": tenant.api_key}, timeout=60) as client:
+        yield Asking(api_process, client)

@@ -20,6 +20,7 @@ BATCH = f"{BASE}/lead-scoring/batch"
 ARROW = "application/vnd.apache.arrow.stream"
 ANYONE = str(uuid.UUID(int=1))
 GIVEN = {"orders_total": 2, "last_order_at": None, "contact.gender": "f"}
+KNOWN = GIVEN | {"last_order_at": "2026-03-01T00:00:00Z"}
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +139,48 @@ class TestBatch:
             ({"columns": {"orders_total": []}}, "columns.orders_total"),
             ({"columns": {"orders_total": [1] * 1_001}}, "columns.orders_total"),
             ({"contact_ids": [ANYONE], "model": "churn"}, "model"),
+            ({"columns": {str(name): [1] for name in range(257)}}, "columns"),
+            ({"columns": {"x" * 201: [1]}}, "x" * 200),
+            ({"columns": {"x" * 201: 1}}, "columns"),
+            ({"rows": [GIVEN, {str(name): 1 for name in range(257)}]}, "rows.1"),
+            ({"rows": [GIVEN | {"x" * 1_000: 1}]}, "x" * 200),
+            ({str(name): 1 for name in range(257)}, "body"),
+            ({"contact_ids": [ANYONE], "x" * 201: 1}, "body"),
+            # So large that the event loop reads it no more.
+            ({"contact_ids": ["x" * 20_000] * 30}, "contact_ids.0"),
+            ({"columns": {"contact.gender": [{"a": [1] * 290}] * 1_000}}, "body"),
             ({"columns": {name: [GIVEN[name]] for name in GIVEN}, "\0": 1}, "\0"),
             ({"columns": {name: [GIVEN[name]] for name in GIVEN} | {"shoe\0size": [1]}}, "shoe\0size"),
             ({"columns": {name: [GIVEN[name]] for name in GIVEN} | {"orders_total\0": [1]}}, "orders_total\0"),
         ],
     )
     def test_a_wrong_body_is_told_by_its_field(self, api, headers, body, field):
-        assert refused(send(api, headers, BATCH, body)) == {field}
+        assert field in refused(send(api, headers, BATCH, body))
+
+    @pytest.mark.parametrize("odd", ["NaN", "1" + "0" * 400])
+    def test_a_large_body_is_read_as_a_small_one_is(self, api, headers, odd):
+        body = json.dumps({"rows": [KNOWN | {"contact.gender": "x" * 600}] * 999 + [KNOWN | {"orders_total": "odd"}]})
+        answer = send(api, headers, BATCH, body.replace('"odd"', odd))
+        assert answer.json()["errors"] == [
+            {
+                "field": "orders_total",
+                "row": 999,
+                "message": "is not a number between -1e12 and 1e12",
+                "code": "finite_number",
+            }
+        ]
+        assert refused(send(api, headers, BATCH, body[:-1])) == {"body"}
+        fine = send(api, headers, BATCH, body.replace('"odd"', "2"))
+        assert len(fine.json()["predictions"]) == 1_000
+
+    @pytest.mark.parametrize(
+        ("content_type", "status"),
+        [("application/json; charset=utf-8", 200), ("application/json; version=1", 422), ("text/plain", 422)],
+    )
+    def test_a_large_body_must_be_declared_as_json(self, api, headers, content_type, status):
+        body = json.dumps({"rows": [KNOWN | {"contact.gender": "x" * 70_000}]})
+        answer = api.post(BATCH, headers=headers | {"Content-Type": content_type}, content=body)
+        assert answer.status_code == status
 
     def test_strangers_contacts_have_no_score(self, api, served, make_tenant, champions):
         other = make_tenant()
@@ -173,3 +209,10 @@ class TestBatch:
 
     def test_a_huge_body_is_refused_unread(self, api, headers, settings):
         refused(send(api, headers, BATCH, " " * (settings.max_body_bytes + 1)), 413)
+
+    @pytest.mark.parametrize(("route", "most"), [(BATCH, 4_000_000), (f"{BASE}/churn-prediction/predict", 64_000)])
+    def test_a_body_that_no_question_needs_is_refused_unparsed(self, api, headers, route, most):
+        answer = send(api, headers, route, " " * (most + 1))
+        assert refused(answer, 413) == set()
+        assert answer.json()["detail"] == f"at most {most:,} bytes"
+        refused(send(api, headers, route, " " * most))

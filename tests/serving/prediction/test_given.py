@@ -41,6 +41,14 @@ def stream(columns, metadata=None, **options):
     return sink.getvalue().to_pybytes()
 
 
+def batches_of(batches, **options):
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
 def columns_of(count=2, **changes):
     return {
         "orders_total": pa.array([2] * count, pa.float32()),
@@ -77,8 +85,8 @@ class TestRowsAndColumns:
     def test_the_answer_is_the_documented_one(self, api, headers):
         body = json.dumps({"rows": [GOOD]})
         lean = api.post(ROUTE, headers=headers | {"Content-Type": "application/json"}, content=body)
-        # A charset sends the request the usual way, through FastAPI.
-        usual = api.post(ROUTE, headers=headers | {"Content-Type": "application/json; charset=utf-8"}, content=body)
+        # What is said beside the type sends the request the usual way, through FastAPI.
+        usual = api.post(ROUTE, headers=headers | {"Content-Type": "application/json; version=1"}, content=body)
         assert (usual.status_code, usual.json()) == (200, lean.json())
 
     @pytest.mark.parametrize(
@@ -340,7 +348,7 @@ class TestArrow:
             assert faults(ask_arrow(api, headers, stream({"contact_id": ids}))) == [("contact_id", None, "uuid_type")]
 
     def test_metadata_that_nest_too_deep_are_refused(self, api, headers):
-        body = stream(columns_of(1), {"campaign_attributes": "[" * 100_000})
+        body = stream(columns_of(1), {"campaign_attributes": "[" * 50_000})
         assert faults(ask_arrow(api, headers, body)) == [("metadata", None, "json_invalid")]
 
     def test_a_contact_that_is_no_uuid_is_told_by_its_row(self, api, headers):
@@ -373,6 +381,78 @@ class TestArrow:
             body = stream({"contact_id": column})
             assert len(body) < 300_000
             assert faults(ask_arrow(api, headers, body)) == [("contact_id", None, "too_long")]
+
+    def test_what_many_batches_unpack_to_is_counted_together(self, api, headers):
+        nulls = pa.record_batch([pa.FixedSizeListArray.from_arrays(pa.nulls(1_000_000), 1_000_000)], ["contact_id"])
+        # Together more than may be, by dictionaries that grow, or by texts that views share.
+        grown = [
+            pa.record_batch(
+                [pa.DictionaryArray.from_arrays(pa.array([0]), pa.array(map(str, range(size))))], ["contact_id"]
+            )
+            for size in range(10, 10_010, 20)
+        ]
+        views = b"".join(struct.pack("<iiii", 100_000, 0, 0, start) for start in range(30))
+        buffers = [None, pa.py_buffer(views), pa.py_buffer(b"\0" * 200_000)]
+        shared = pa.record_batch([pa.Array.from_buffers(pa.string_view(), 30, buffers)], ["contact_id"])
+        for batches, field in (([nulls] * 20, "contact_id"), (grown, "body"), ([shared] * 3, "contact_id")):
+            body = batches_of(batches, emit_dictionary_deltas=True)
+            assert len(body) < 700_000
+            assert faults(ask_arrow(api, headers, body)) == [(field, None, "too_long")]
+
+    def test_buffers_over_one_another_are_refused(self, api, headers):
+        texts = {f"text{number}": pa.array(["x" * 50_000]) for number in range(9)}
+        good = stream(texts)
+        lengths = good.index(b"text8") + 100
+        told = struct.pack("<q", 50_000)
+        assert good[lengths:].count(told) == 9
+        both = good[:lengths] + good[lengths:].replace(told, struct.pack("<q", 400_000), 4)
+        assert faults(ask_arrow(api, headers, both)) == [("body", None, "overlapping")]
+
+    def test_a_stream_has_no_more_columns_batches_and_schema_than_it_needs(self, api, headers):
+        columns = stream({f"c{number}": pa.array([1], pa.int8()) for number in range(257)})
+        batches = batches_of([pa.record_batch([pa.array(["x"])], ["contact_id"])] * 1_001)
+        schema = stream(columns_of(1), {"pandas": "x" * 600_000})
+        attributes = stream(columns_of(1), {"campaign_attributes": json.dumps({"reward": "x" * 70_000})})
+        for body, field in ((columns, "body"), (batches, "body"), (schema, "body"), (attributes, "metadata")):
+            assert faults(ask_arrow(api, headers, body)) == [(field, None, "too_long")]
+
+    @pytest.mark.parametrize(
+        "kind", [pa.list_(pa.list_(pa.int8())), pa.list_(pa.timestamp("s")), pa.map_(pa.string(), pa.string()),
+                 pa.dictionary(pa.int8(), pa.timestamp("s"))],
+    )  # fmt: skip
+    def test_what_no_model_reads_is_refused_by_its_type(self, api, headers, kind):
+        body = stream(columns_of(**{"contact.gender": pa.nulls(2, kind)}))
+        assert faults(ask_arrow(api, headers, body)) == [("contact.gender", None, "unsupported_type")]
+
+    def test_dictionaries_may_grow_and_change_between_batches(self, api, headers):
+        texts = [["f", "m"], ["f", "m", "x"], ["x", "m", "f"]]
+        batches = [
+            pa.record_batch(columns_of(2, **{
+                "contact.gender": pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(each))
+            }))
+            for each in texts
+        ]  # fmt: skip
+        for deltas in (True, False):
+            answer = ask_arrow(api, headers, batches_of(batches, emit_dictionary_deltas=deltas))
+            assert answer.status_code == 200, answer.text
+            found = pa.ipc.open_stream(answer.content).read_all()["probability"].to_pylist()
+            one, none = EXPECTED, calibrated(0.5)
+            assert found == pytest.approx([one, none, one, none, none, none], abs=1e-6)
+
+    def test_sets_may_come_in_several_batches(self, api, headers, owner, champions):
+        inputs = [
+            InputColumn("contact.gender:f", "contact_attribute", "gender", contains="f"),
+            *(InputColumn(name, "feature", name) for name in ("orders_total", "sent_30d", "read_30d")),
+        ]
+        champions.promote(owner.tenant_id, "lead_scoring", inputs=[each.to_json() for each in inputs], card=None)
+        numbers = {name: pa.array([0.0, 0.0]) for name in ("orders_total", "sent_30d", "read_30d")}
+        batches = [
+            pa.record_batch(numbers | {"contact.gender": pa.array(sets, pa.list_(pa.string()))})
+            for sets in ([["f", "m"], None], [[], ["f"]])
+        ]
+        answer = ask_arrow(api, headers, batches_of(batches))
+        found = pa.ipc.open_stream(answer.content).read_all()["probability"].to_pylist()
+        assert found == pytest.approx([calibrated(0.5), calibrated(0), calibrated(0), calibrated(0.5)], abs=1e-6)
 
     def test_twenty_thousand_rows_are_the_most(self, api, headers):
         answer = ask_arrow(api, headers, stream(columns_of(20_000)))
