@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
@@ -110,17 +110,38 @@ def encode_online(
     features: OnlineFeatures, inputs: Sequence[InputColumn], campaign_attributes: Attributes, at: dt.datetime
 ) -> NDArray[np.float32]:
     """`encode` for contacts of the online store, all asked about one campaign at one moment (UTC); needs no polars."""
+    return _encoded_online(features, inputs, campaign_attributes, [at])
+
+
+def encode_moments(
+    features: OnlineFeatures,
+    inputs: Sequence[InputColumn],
+    campaign_attributes: Attributes,
+    moments: Sequence[dt.datetime],
+) -> NDArray[np.float32]:
+    """`encode_online` for one contact at several moments (UTC), one row each."""
+    count = len(moments)
+    repeated = replace(
+        features, matrix=features.matrix.repeat(count, axis=0), moments=features.moments.repeat(count, axis=0)
+    )
+    return _encoded_online(repeated, inputs, campaign_attributes, moments)
+
+
+def _encoded_online(
+    features: OnlineFeatures, inputs: Sequence[InputColumn], campaign: Attributes, at: Sequence[dt.datetime]
+) -> NDArray[np.float32]:
+    """At one moment for all rows, or one for each."""
     plan = _plan(tuple(inputs))
     moments = {name: features.moments[:, index] for index, name in enumerate(features.moment_names)}
-    local = at.astimezone(_zone(features.timezone))
+    zone = _zone(features.timezone)
+    local = [each.astimezone(zone) for each in at]
     use = Use(
-        at=np.array([_epoch_microseconds(at)], np.int64),
-        hour=np.array([local.hour + local.minute / 60 + local.second / 3600]),
-        weekday=np.array([float(local.weekday())]),
+        at=np.array([_epoch_microseconds(each) for each in at], np.int64),
+        hour=np.array([each.hour + each.minute / 60 + each.second / 3600 for each in local]),
+        weekday=np.array([float(each.weekday()) for each in local]),
     )
     count = features.matrix.shape[0]
-    shared = [campaign_attributes]
-    return _fill(plan, count, features.names, features.matrix, moments, features.attributes, shared, use)
+    return _fill(plan, count, features.names, features.matrix, moments, features.attributes, [campaign], use)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ def make_manifest(trained: Trained, version: str, split: Split) -> dict[str, Any
     those of the rows learnt from: beyond them the model guesses. Without `interval` the model tells none.
     """
     people = split.newest_per_contact()
-    campaign = reference_campaign(people)
+    # One that was learnt from: about the newest one, which only the rows kept to judge by may know, the model guesses.
+    campaign = reference_campaign(split.learn)
     asked = people.asked_about(campaign)
     quantiles = np.quantile(trained.probability(asked.matrix()), np.linspace(0, 1, 101))
     manifest = {

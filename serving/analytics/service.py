@@ -66,6 +66,17 @@ _FACTS = sa.text("""
            orders_90d::bigint AS orders_90d, revenue_90d_cents::bigint AS revenue_90d_cents
     FROM marts.mart_hot_leads WHERE contact_id = ANY(:contacts)
 """)
+# Of leads that the mart does not know yet, since it was built before they were hot.
+_LIVE_FACTS = sa.text("""
+    SELECT c.id AS contact_id, o.*,
+           (SELECT max(timestamp) FROM messages WHERE contact_id = c.id AND direction = 'inbound') AS last_inbound_at
+    FROM contacts c, LATERAL (
+        SELECT max(ordered_at) AS last_order_at, count(*) FILTER (WHERE ordered_at > :since) AS orders_90d,
+               coalesce(sum(total_cents) FILTER (WHERE ordered_at > :since), 0)::bigint AS revenue_90d_cents
+        FROM orders WHERE contact_id = c.id AND ordered_at <= :now AND status <> 'cancelled'
+    ) AS o
+    WHERE c.id = ANY(:contacts)
+""")
 HOT_LEADS = "mart_hot_leads"
 HOT_LEAD_COLUMNS = (
     "contact_id", "name", "phone", "score", "probability", "tier", "model_version", "scored_at", "marketing_consent",
@@ -106,7 +117,8 @@ def dashboard(session: Session, asking: Asking) -> DashboardRead:
 
 
 def hot_leads(session: Session, limit: int, asking: Asking) -> HotLeadsRead:
-    """The best `limit` of the leads that score above 80. Raises: MartsOutdated."""
+    """The best `limit` of the leads that score above 80, with facts of the mart, or live ones of leads that it does not
+    know yet. Raises: MartsOutdated."""
     total = session.scalar(
         sa.text("SELECT count(*) FROM scores WHERE model = 'lead_scoring' AND score > :hot"), {"hot": HOT_SCORE}
     )
@@ -116,6 +128,11 @@ def hot_leads(session: Session, limit: int, asking: Asking) -> HotLeadsRead:
     if publication is not None and HOT_LEADS in publication.tables:
         contacts = [row["contact_id"] for row in rows]
         facts = {row["contact_id"]: dict(row) for row in published.rows(session, _FACTS, {"contacts": contacts})}
+    # A null would read as if there were no order, beside a reason that counts the days since.
+    unknown = [row["contact_id"] for row in rows if row["contact_id"] not in facts]
+    if unknown:
+        asked = {"contacts": unknown, "since": asking.now - dt.timedelta(days=90), "now": asking.now}
+        facts |= {row["contact_id"]: dict(row) for row in session.execute(_LIVE_FACTS, asked).mappings()}
     leads = [HotLeadRead.model_validate(dict(row) | facts.get(row["contact_id"], {})) for row in rows]
     return HotLeadsRead(
         as_of=asking.now, threshold=HOT_SCORE, total=total or 0, leads=leads, published=_published(publication)

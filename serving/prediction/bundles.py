@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from feature_store.feature_services import CLOCK, FEATURE_SERVICES, FeatureService
 from feature_store.online import OnlineFeatures
-from feature_store.transforms import InputColumn, encode_online
+from feature_store.transforms import InputColumn, encode_moments, encode_online
 from serving.errors import Conflict, Unavailable
 from serving.prediction.trees import BoostedTrees, boosted_trees
 
@@ -164,6 +164,13 @@ class Bundle:
         """(n, len(inputs)): the contacts asked about at `at` (UTC), about the campaign or the reference one."""
         campaign = self.reference_campaign if campaign_attributes is None else campaign_attributes
         return encode_online(features, self.inputs, campaign, at)
+
+    def encode_moments(
+        self, one: OnlineFeatures, campaign_attributes: Mapping[str, Any] | None, moments: Sequence[dt.datetime]
+    ) -> NDArray[np.float32]:
+        """(len(moments), len(inputs)): `encode` for one contact at each moment."""
+        campaign = self.reference_campaign if campaign_attributes is None else campaign_attributes
+        return encode_moments(one, self.inputs, campaign, moments)
 
     def probability(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated, (n,). Raises: BundleBroken when the graph gives no number."""

@@ -29,7 +29,7 @@ from serving.prediction.predictor import (
     Predictor,
     Question,
 )
-from serving.prediction.retention import describe, recommendations
+from serving.prediction.retention import by_rule, describe, recommendations
 from serving.prediction.schemas import (
     MAX_ONE_BYTES,
     FeatureImportanceRead,
@@ -144,7 +144,12 @@ async def churn_recommendations(
     caller: PredictionsRead, predictor: PredictorDep, now: NowDep, contact_id: Annotated[uuid.UUID, Query()]
 ) -> RecommendationsRead:
     """What drives the contact's risk of falling silent, and what brought silent contacts of this tenant back."""
-    known = await predictor.know(caller.tenant_id, "churn", contact_id, USUAL, at=now)
+    try:
+        known = await predictor.know(caller.tenant_id, "churn", contact_id, USUAL, at=now)
+    except ModelNotTrained:
+        if (ruled := await predictor.by_rule(caller.tenant_id, "churn", contact_id, at=now)) is None:
+            raise
+        return by_rule(ruled)
     return await asyncio.to_thread(recommendations, known, contact_id, now)
 
 

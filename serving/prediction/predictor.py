@@ -25,10 +25,11 @@ from serving.contact.service import ContactNotFound
 from serving.errors import Conflict, NotFound
 from serving.kit.database import Database
 from serving.models import Campaign, Contact
-from serving.prediction.bundles import Bundle, Coded, Predictions
+from serving.prediction.bundles import Bundle, Coded, ModelNotTrained, Predictions
 from serving.prediction.champions import Champions
 from serving.prediction.explanation import explain
 from serving.prediction.given import Fields, check_campaign, fields_of
+from serving.prediction.rules import score_by_rule
 
 # What PredictionRead or NotPredicted describes, as plain objects: making a thousand models takes longer than judging.
 Answer = dict[str, Any]
@@ -116,11 +117,37 @@ class Predictor:
         at: dt.datetime,
         explained: bool = False,
     ) -> Answer:
-        """What PredictionRead describes.
+        """What PredictionRead describes; the rule's score where no model has been promoted.
 
         Raises: ModelNotTrained, BundleBroken, CardMissing, ContactNotFound, FeaturesMissing, FeaturesExpired,
         CampaignUnknown, Unprocessable.
         """
+        try:
+            return await self._predict(tenant_id, model, contact_id, question, at=at, explained=explained)
+        except ModelNotTrained:
+            ruled = await self.by_rule(tenant_id, model, contact_id, at=at)
+            if ruled is None:
+                raise
+            return ruled
+
+    async def by_rule(
+        self, tenant_id: uuid.UUID, model: str, contact_id: uuid.UUID, *, at: dt.datetime
+    ) -> Answer | None:
+        """What PredictionRead describes, as the rule scored the contact; None where it did not."""
+        return await asyncio.to_thread(
+            score_by_rule, self._database, tenant_id, model, contact_id, at=at, stale_after=self.stale_after
+        )
+
+    async def _predict(
+        self,
+        tenant_id: uuid.UUID,
+        model: str,
+        contact_id: uuid.UUID,
+        question: Question,
+        *,
+        at: dt.datetime,
+        explained: bool,
+    ) -> Answer:
         if question != USUAL or explained:
             batch = await self.predict_many(tenant_id, model, [contact_id], question, at=at, explained=explained)
             return _only(batch)
@@ -303,6 +330,7 @@ def _judged(
                 "contact_id": contact_id,
                 "model": bundle.model,
                 "model_version": bundle.version,
+                "method": "model",
                 "score": score,
                 "probability": probability,
                 "interval": interval,

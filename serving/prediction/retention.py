@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.prediction.schemas import Contribution, Driver, RecommendationsRead
 DRIVERS = 5
 # Below a tenth of a percentage point a field is no reason for anything.
 LEAST_EFFECT = 0.001
+NO_MODEL = "No churn model has been promoted yet: the score is a rule's, which gives no reasons."
 NOT_MEASURED = "Too few silent contacts were sent anything to tell which sends bring them back."
 
 
@@ -42,6 +44,12 @@ def recommendations(known: Known, contact_id: uuid.UUID, now: dt.datetime) -> Re
         actions_note=None if actions else NOT_MEASURED,
         features_stale=known.stale,
     )
+
+
+def by_rule(ruled: Mapping[str, Any]) -> RecommendationsRead:
+    """Of what PredictionRead describes, scored by the rule."""
+    told = {name: ruled[name] for name in RecommendationsRead.model_fields if name in ruled}
+    return RecommendationsRead.model_validate(told | {"drivers": [], "actions": [], "actions_note": NO_MODEL})
 
 
 def _driver(one: Contribution, held: list[str] | None) -> Driver:

@@ -20,6 +20,7 @@ MAX_ONE_BYTES = 64_000
 INLINE_BYTES = 500_000
 
 ModelName = Literal["lead_scoring", "churn", "engagement"]
+Method = Literal["model", "rule"]
 
 
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -116,13 +117,15 @@ class Explanation(BaseModel):
 
 class PredictionRead(BaseModel):
     """`probability` is calibrated, in [0, 1], with an `interval` unless the model was trained without one; `score`
-    (0-100) is a lead's percentile, of other models the probability in per cent; `feature_snapshot_id` names the
+    (0-100) is a lead's percentile, of other models the probability in per cent; by `method` "rule" no model has been
+    promoted, and what a rule scored at the last scoring is told, without an interval; `feature_snapshot_id` names the
     features it was made from, `features_age_seconds` their age, and `features_stale` whether a refresh was missed;
     `out_of_range` names inputs outside of what training saw."""
 
     contact_id: uuid.UUID
     model: str
     model_version: str
+    method: Method = "model"
     score: float
     probability: float
     interval: Interval | None = None
@@ -220,10 +223,12 @@ class RetentionAction(BaseModel):
 
 
 class RecommendationsRead(BaseModel):
-    """`actions` is empty, and `actions_note` says why, while too few silent contacts were sent anything."""
+    """By `method` "rule" no model has been promoted: the rule gives no drivers. `actions` is empty, and `actions_note`
+    says why, while too few silent contacts were sent anything."""
 
     contact_id: uuid.UUID
     model_version: str
+    method: Method = "model"
     probability: float
     interval: Interval | None = None
     tier: str

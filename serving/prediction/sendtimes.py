@@ -27,8 +27,7 @@ def optimal_time(known: Known, contact_id: uuid.UUID, alternatives: int, now: dt
         for position, column in enumerate(bundle.inputs)
         if column.source == "on_demand" and not column.field.startswith(("days_since_", "tenure_"))
     ]
-    for hour, moment in enumerate(moments):
-        matrix[hour, clock] = bundle.encode(known.features, known.campaign, moment)[0, clock]
+    matrix[:, clock] = bundle.encode_moments(known.features, known.campaign, moments)[:, clock]
     probability = bundle.probability(matrix)
     zone = ZoneInfo(known.features.timezone)
     best = np.argsort(-probability, kind="stable")[: alternatives + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,18 @@ class TestWriteBundle:
         known = learnt[np.isfinite(learnt[:, position]), position]
         assert bundle.manifest["ranges"]["days_since_last_read"] == [float(known.min()), float(known.max())]
         assert set(bundle.manifest["ranges"]) <= {given.name for given in bundle.inputs}
+
+    def test_the_reference_campaign_is_one_that_was_learnt_from(self, trained_of, split_of) -> None:
+        split, newest = split_of("engagement"), {"offer_type": "never seen", "reward": 1_000}
+        later = replace(split, test=split.test.asked_about(newest))
+        manifest = make_manifest(trained_of("engagement"), "1", later)
+        campaign = manifest["reference_campaign"]
+        assert campaign != newest
+        asked = later.newest_per_contact().asked_about(campaign).matrix()
+        for position, given in enumerate(trained_of("engagement").inputs):
+            if given.source == "campaign_attribute":
+                least, greatest = manifest["ranges"][given.name]
+                assert ((asked[:, position] >= least) & (asked[:, position] <= greatest)).all(), given.name
 
     def test_a_score_is_read_against_everybody_once_about_the_reference_campaign(self, bundle, split_of) -> None:
         people = split_of("engagement").newest_per_contact()

@@ -96,6 +96,32 @@ class TestHotLeads:
             ("4", 100.0, "none")
         ]
 
+    def test_a_lead_that_no_mart_knows_yet_is_told_with_what_it_ordered(self, api, make_tenant, database, at_noon):
+        made = make_tenant()
+        with psycopg.connect(database.admin) as connection:
+            connection.execute(
+                """
+                WITH people AS (
+                    INSERT INTO contacts (tenant_id, name, phone)
+                    SELECT %(t)s, name, '+99930001000' || length(name) FROM unnest(ARRAY['buyer', 'nobody']) name
+                    RETURNING id, name
+                ), sold AS (
+                    INSERT INTO orders (tenant_id, contact_id, external_id, platform, status, total_cents, ordered_at)
+                    SELECT %(t)s, id, at || state, 'shop', state, 700, at::timestamptz
+                    FROM people, (VALUES ('2026-03-02 12:00Z', 'shipped'), ('2025-01-01 12:00Z', 'delivered'),
+                                         ('2026-03-09 12:00Z', 'cancelled')) AS made (at, state)
+                    WHERE name = 'buyer'
+                )
+                INSERT INTO scores (tenant_id, contact_id, model, model_version, score, probability, tier,
+                                    feature_snapshot_id, scored_at)
+                SELECT %(t)s, id, 'lead_scoring', '1', 90 + length(name), 0.5, 'hot', 's', now() FROM people
+                """,
+                {"t": made.tenant_id},
+            )
+        leads = api.get("/api/v1/analytics/hot-leads", headers={"X-API-Key": made.api_key}).json()["leads"]
+        told = [(lead["name"], lead["last_order_at"], lead["orders_90d"], lead["revenue_90d_cents"]) for lead in leads]
+        assert told == [("nobody", None, 0, 0), ("buyer", "2026-03-02T12:00:00Z", 1, 700)]
+
 
 @pytest.mark.parametrize(
     ("now", "timezone", "expected"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 
+import pyarrow as pa
 import pytest
 
+from serving.kit.database import Database
+from serving.prediction.service import publish_scores
 from tests.serving.prediction.conftest import ORDERED_AT
 
 NOW = dt.datetime(2026, 3, 11, 8, 20, tzinfo=dt.UTC)
@@ -112,6 +116,71 @@ class TestOptimalTime:
         champions.promote(owner.tenant_id, "engagement", inputs=CLOCK)
         assert self.ask(api, headers, contact_id, alternatives=168).status_code == 422
         assert self.ask(api, headers, contact_id, campaign_id=str(uuid.uuid4())).status_code == 404
+
+
+class TestByRule:
+    """Where no model has been promoted, the same is told as the contact's published score says."""
+
+    @pytest.fixture
+    def ruled(self, owner, contact_id, database, redis_url):
+        """Publishes a score of the contact by a model's version."""
+        door = Database(database.worker)
+
+        def publish(model, version="rule", scored_at=NOW - dt.timedelta(hours=3)):
+            row = {
+                "contact_id": contact_id, "model": model, "model_version": version, "score": 42.5,
+                "probability": 0.425, "tier": "medium", "reasons": '{"abstained": true}',
+                "feature_snapshot_id": "20260311T052000.000000Z", "scored_at": scored_at,
+            }  # fmt: skip
+            publish_scores(door, owner.tenant_id, pa.Table.from_pylist([row]), model, NOW, redis_url=redis_url)
+
+        yield publish
+        door.dispose()
+
+    @pytest.mark.parametrize(
+        ("route", "model"),
+        [("churn-prediction", "churn"), ("lead-scoring", "lead_scoring"), ("engagement-prediction", "engagement")],
+    )
+    def test_the_rules_score_is_told_as_one(self, api, headers, contact_id, ruled, route, model):
+        ruled(model)
+        for content_type in ("application/json", "application/json; version=1"):
+            answer = api.post(
+                f"{MODELS}/{route}/predict",
+                headers=headers | {"Content-Type": content_type},
+                content=json.dumps({"contact_id": contact_id, "explain": True}),
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json() == {
+                "contact_id": contact_id, "model": model, "model_version": "rule", "method": "rule", "score": 42.5,
+                "probability": 0.425, "interval": None, "tier": "medium",
+                "feature_snapshot_id": "20260311T052000.000000Z", "features_age_seconds": 3 * 3600,
+                "features_stale": False, "out_of_range": [], "explanation": None,
+            }  # fmt: skip
+
+    def test_recommendations_say_that_no_model_spoke(self, api, headers, contact_id, ruled):
+        ruled("churn")
+        told = TestRecommendations().ask(api, headers, contact_id).json()
+        assert (told["method"], told["model_version"], told["probability"], told["tier"]) == (
+            "rule", "rule", 0.425, "medium",
+        )  # fmt: skip
+        assert (told["interval"], told["drivers"], told["actions"]) == (None, [], [])
+        assert "a rule's" in told["actions_note"]
+
+    def test_a_champion_speaks_itself(self, api, headers, owner, contact_id, champions, ruled):
+        ruled("lead_scoring")
+        champions.promote(owner.tenant_id, "lead_scoring")
+        told = predict(api, headers, contact_id).json()
+        assert (told["method"], told["model_version"]) == ("model", "1")
+
+    def test_an_old_score_and_a_former_models_are_not_told(self, api, headers, contact_id, ruled):
+        for version, scored_at in (("rule", NOW - dt.timedelta(days=30)), ("3", NOW)):
+            ruled("lead_scoring", version, scored_at)
+            refused = predict(api, headers, contact_id)
+            assert (refused.status_code, refused.json()["type"]) == (409, "urn:rapport:problem:model-not-trained")
+
+    def test_a_stranger_is_told_nothing(self, api, as_stranger, contact_id, ruled):
+        ruled("lead_scoring")
+        assert predict(api, as_stranger, contact_id).status_code == 409
 
 
 class TestRecommendations:
