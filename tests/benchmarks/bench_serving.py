@@ -64,6 +64,7 @@ TENANTS = 200
 SMALL_CACHE_BYTES = 60_000_000
 ARROW = "application/vnd.apache.arrow.stream"
 PREDICT = "/api/v1/ml/models/lead-scoring/predict"
+BEST_TIME = "/api/v1/ml/models/engagement-prediction/optimal-time"
 BATCH_PATH = "/api/v1/ml/models/lead-scoring/batch"
 
 
@@ -81,14 +82,15 @@ class Model:
         return self.people.matrix()[:BATCH]
 
 
-def trained_model() -> Model:
-    rows, _ = synthetic_dataset("lead_scoring", 2_000, 8, seed=7, start=START)
+def trained_model(name: str = "lead_scoring") -> Model:
+    rows, _ = synthetic_dataset(name, 2_000, 8, seed=7, start=START)
     split = split_by_time(rows)
     trained = train(split, seed=7, now=START + dt.timedelta(weeks=WEEKS))
     graph, _ = export_checked(trained, split.test)
     people = split.newest_per_contact()
-    booster = trained.estimator.get_booster()
-    booster.set_param({"nthread": 1})
+    booster = trained.estimator.get_booster() if name == "lead_scoring" else None
+    if booster is not None:
+        booster.set_param({"nthread": 1})
     return Model(graph, booster, make_manifest(trained, "1", split), people)
 
 
@@ -276,6 +278,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         connection.execute("UPDATE api_keys SET rate_limit = 1000000000")
     for tenant in tenants:
         promote(model, bundles, str(tenant.tenant_id))
+    promote(trained_model("engagement"), bundles, str(tenants[0].tenant_id))
     client = redis.Redis.from_url(redis_url)
     now = dt.datetime.now(dt.UTC)
     ids = fill_online(model, client, tenants[0].tenant_id, now)
@@ -293,6 +296,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
     saved, mlflow_port, mlflow_port_of_two = saved_for_mlflow(model, folder), free_port(5_099), free_port(5_149)
     key = {"X_API_Key": tenants[0].api_key}
     single = [request("POST", PREDICT, json.dumps({"contact_id": one}).encode(), **key) for one in ids]
+    best_time = [request("POST", BEST_TIME, json.dumps({"contact_id": one}).encode(), **key) for one in ids]
     rows = np.nan_to_num(model.matrix)
     named = [each["name"] for each in model.manifest["inputs"]]  # type: ignore[attr-defined]
     mlflow_one = [_invocation(dataframe_split={"columns": named, "data": row[None].tolist()}) for row in rows]
@@ -330,7 +334,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         # In turns, so that whatever else the machine does falls on all alike; the idle server only waits.
         rounds_of: dict[str, list[Load]] = {}
         direct: dict[str, list[float]] = {}
-        busy: dict[str, list[float]] = {"mlflow batch": [], "columns": []}
+        busy: dict[str, list[float]] = {"mlflow batch": [], "columns": [], "best time": []}
         for _ in range(rounds):
             for name, at, requests, connections in (
                 ("mlflow", mlflow_port, mlflow_one, CONNECTIONS),
@@ -345,6 +349,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
                 ("arrow", port, [arrow], BATCH_CONNECTIONS),
                 ("arrow of two", port_of_two, [arrow], 2 * BATCH_CONNECTIONS),
                 ("large", port, [large], BATCH_CONNECTIONS),
+                ("best time", port, best_time, 1),
             ):
                 before = processor_seconds(theirs) + processor_seconds(process)
                 done = run_load(at, requests, connections=connections, seconds=seconds)
@@ -369,6 +374,7 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
     client.close()
     loads = {name: _middle(each) for name, each in rounds_of.items()}
     ours, mlflow, idle = loads["one"], loads["mlflow"], loads["noop"].rate
+    # Processor seconds an answer, as rows in a second of them.
     a_second = {name: BATCH / statistics.median(each) for name, each in busy.items()}
     their_rows = loads["mlflow batch"].rate * BATCH
     alone = {name: statistics.median(each) for name, each in direct.items()}
@@ -380,6 +386,8 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         figure("one contact, beside the no-op", ours.rate, "req/s", idle, at_least=0.5),
         figure("one contact, p50", 1e3 * ours.quantile(0.5), "ms"),
         figure("one contact, p99", 1e3 * ours.quantile(0.99), "ms", at_most=10),
+        figure("best time to send, one at a time, median", 1e3 * loads["best time"].quantile(0.5), "ms", at_most=20),
+        figure("best time to send, processor time", 1e3 * statistics.median(busy["best time"]), "ms", at_most=20),
         figure("MLflow, one row, p50", 1e3 * mlflow.quantile(0.5), "ms"),
         figure("MLflow, one row, p99", 1e3 * mlflow.quantile(0.99), "ms"),
         figure("batch of given columns (JSON), beside MLflow", loads["columns"].rate * BATCH, "rows/s", their_rows,

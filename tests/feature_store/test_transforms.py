@@ -10,7 +10,19 @@ import polars as pl
 import pytest
 
 from feature_store.feature_services import FeatureService
-from feature_store.transforms import MAX_CATEGORIES, MIN_PEOPLE, InputColumn, MissingColumn, encode, fit_inputs
+from feature_store.feature_views import MOMENTS, NUMBERS
+from feature_store.on_demand import MISSING_MOMENT, ON_DEMAND
+from feature_store.online import OnlineFeatures
+from feature_store.transforms import (
+    MAX_CATEGORIES,
+    MIN_PEOPLE,
+    InputColumn,
+    MissingColumn,
+    encode,
+    encode_moments,
+    encode_online,
+    fit_inputs,
+)
 
 SERVICE = FeatureService("test_v1", ("sent_7d",))
 AT = dt.datetime(2026, 1, 7, 15, 30, tzinfo=dt.UTC)  # a Wednesday; 10:30 in New York
@@ -166,3 +178,30 @@ class TestInputColumn:
     def test_an_unknown_source_is_refused(self):
         with pytest.raises(ValueError, match="unknown input source"):
             InputColumn.from_json({"name": "x", "source": "weather", "field": "x"})
+
+
+def test_one_contact_at_many_moments_is_encoded_as_at_each_of_them():
+    chance = np.random.default_rng(3)
+    moments = np.full((1, len(MOMENTS)), MISSING_MOMENT, np.int64)
+    moments[0, ::2] = int((AT - dt.timedelta(days=3)).timestamp() * 1e6)
+    one = OnlineFeatures(
+        names=tuple(NUMBERS),
+        matrix=chance.integers(0, 9, (1, len(NUMBERS))).astype(np.float32),
+        found=np.ones(1, np.bool_),
+        snapshot_id="",
+        moment_names=tuple(MOMENTS),
+        moments=moments,
+        attributes=[{"size": "m"}],
+        timezone="America/New_York",
+        snapshots=np.zeros(1, np.int64),
+    )
+    inputs = [
+        *(InputColumn(name, "on_demand", name) for name in ON_DEMAND),
+        *(InputColumn(name, "feature", name) for name in NUMBERS[:3]),
+        attribute("size", equals="m"),
+        InputColumn("reward", "campaign_attribute", "reward"),
+    ]
+    # Over the night in which clocks go forward.
+    hours = [dt.datetime(2026, 3, 7, 12, 30, tzinfo=dt.UTC) + dt.timedelta(hours=hour) for hour in range(48)]
+    alone = [encode_online(one, inputs, {"reward": 2}, hour) for hour in hours]
+    np.testing.assert_array_equal(encode_moments(one, inputs, {"reward": 2}, hours), np.concatenate(alone))
