@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -25,12 +26,17 @@ class Settings(BaseSettings):
     dagster_url: str = "http://127.0.0.1:3000"
     access_token_minutes: int = 30
     auth_cache_seconds: int = Field(default=30, ge=0, le=60)
+    user_requests_per_minute: int = Field(default=1_200, gt=0)
     login_attempts_per_name: int = 10
     login_attempts_per_address: int = 100
     login_window_seconds: int = 300
     password_checks_at_once: int = 2
     password_checks_waiting: int = 32
     max_body_bytes: int = 8_000_000
+    max_connections: int = Field(default=512, gt=0)
+    request_head_seconds: float = Field(default=5, gt=0)
+    request_body_seconds: float = Field(default=10, gt=0)
+    trusted_proxies: str = ""
     access_log: bool = True
     log_level: str = "INFO"
     quiet_hours_start: int = 21
@@ -42,6 +48,14 @@ class Settings(BaseSettings):
     inbound_batch_size: int = 5_000
     status_wait_hours: int = 24
     send_batch_size: int = 200
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        """Addresses and networks; not "*", which would let every caller choose its address."""
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            ipaddress.ip_network(part)
+        return value
 
 
 @lru_cache

@@ -80,8 +80,10 @@ def _described(scope: Scope, request_id: str, status: int | None, seconds: float
 def _route(scope: Scope) -> str | None:
     # The template of the route and never the path itself, which may hold a phone number. A route knows its path within
     # its router only: what the path has more, in front, is the routers' prefixes.
-    template: str | None = getattr(scope.get("route"), "path", None)
-    if template is None or template == scope["path"]:
+    route = scope.get("route")
+    template: str | None = getattr(route, "path_format", None) or getattr(route, "path", None)
+    path, pattern = scope["path"], getattr(route, "path_regex", None)
+    if template is None or template == path or pattern is None:
         return template
-    parts = scope["path"].split("/")
-    return "/".join(parts[: len(parts) - template.count("/")]) + template
+    starts = (start for start, letter in enumerate(path) if letter == "/" and pattern.match(path[start:]))
+    return f"{path[: next(starts, 0)]}{template}"

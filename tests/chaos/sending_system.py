@@ -90,7 +90,7 @@ class System:
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self.start("simulator", "-m", "gateway.simulator", *arguments)
         port = self.api_url.rsplit(":", 1)[1]
-        self.start("api", "-m", "uvicorn", "--factory", "serving.app:create_app", "--port", port, "--no-access-log")
+        self.start("api", "-m", "serving", "--port", port)
         for url in (f"{self.simulator_url}/simulator/health", f"{self.api_url}/"):
             wait_for(lambda url=url: _answers(url), 60)
 

@@ -12,11 +12,11 @@ from random import Random
 import httpx
 import psycopg
 import pytest
-from tests.fuzz.limits import within_limits
 
 from gateway.drivers.cloud_api.webhook import sign
 from serving.conversation.service import process_inbound
 from serving.kit.database import Database
+from tests.fuzz.limits import within_limits
 from tests.gateway.webhook_bodies import VALUES, body, captured, spoil, spoil_bytes
 
 SECRET = "a-secret-of-the-fuzz"

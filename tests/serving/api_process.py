@@ -9,16 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
 from serving.settings import Settings
 
 
-@dataclass(frozen=True)
-class ApiProcess:
+class ApiProcess(NamedTuple):
     """`url` has no path; `log` is all it wrote."""
 
     process: subprocess.Popen[bytes]
@@ -40,7 +39,7 @@ def running_api(settings: Settings, log: Path, **environment: str) -> Iterator[A
         f"SERVING_{name.upper()}": value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
         for name, value in settings.model_dump().items()
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "serving.app:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "serving", "--port", str(port)]
     with log.open("w") as out:
         process = subprocess.Popen(command, env=os.environ | told | environment, stdout=out, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"

@@ -18,6 +18,7 @@ from serving.auth.tokens import AccessToken, issue
 from serving.kit.clock import request_time
 from serving.settings import Settings
 from serving.tenant.service import CreatedTenant, create_tenant
+from tests.serving.api_process import ApiProcess, running_api
 
 JWT_SECRET = "a-secret-of-the-test-run-that-is-long-enough"
 PHONE_HMAC_KEY = "a-key-of-the-test-run"
@@ -57,6 +58,19 @@ def api(settings: Settings) -> Iterator[TestClient]:
     """A client of the running API, without credentials. Errors come back as answers, as they do over a socket."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def api_process(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+    log = tmp_path_factory.mktemp("api") / "api.log"
+    with running_api(settings.model_copy(update={"access_log": True, "log_level": "INFO"}), log) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def run_api():
+    """Runs the API as a process with settings of a test's own."""
+    return running_api
 
 
 @pytest.fixture
