@@ -7,14 +7,15 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime
 
 from serving.auth.dependencies import PredictionsRead, SessionDep
+from serving.auth.route import Route
 from serving.contact.service import ContactNotFound
 from serving.errors import problems
 from serving.kit.pagination import Page, PageRequestDep
 from serving.models import Score, ScoreHistory
 from serving.score import service
-from serving.score.schemas import CurrentScore, Interval, Model, PublishedScore
+from serving.score.schemas import CurrentScore, Model, PublishedScore, ScoreInterval
 
-router = APIRouter(prefix="/contacts/{id}/scores", tags=["scores"])
+router = APIRouter(prefix="/contacts/{id}/scores", tags=["scores"], route_class=Route)
 
 
 @router.get("", responses=problems(ContactNotFound))
@@ -44,4 +45,4 @@ def _told(score: Score | ScoreHistory) -> dict[str, Any]:
     told = {name: getattr(score, name) for name in PublishedScore.model_fields if name != "interval"}
     low, high, level = score.probability_low, score.probability_high, score.interval_level
     known = low is not None and high is not None and level is not None
-    return told | {"interval": Interval(low=low, high=high, level=level) if known else None}
+    return told | {"interval": ScoreInterval(low=low, high=high, level=level) if known else None}

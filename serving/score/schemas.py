@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Model = Literal["lead_scoring", "churn", "engagement"]
 
 
-class Interval(BaseModel):
+class ScoreInterval(BaseModel):
     """Where the contact's own probability lies with certainty `level`; all three 0-1."""
 
     low: float
@@ -27,7 +27,7 @@ class PublishedScore(BaseModel):
     digest: str | None
     score: float = Field(description="0-100, as people read it")
     probability: float = Field(description="Calibrated, 0-1")
-    interval: Interval | None
+    interval: ScoreInterval | None
     tier: str
     reasons: dict[str, Any]
     feature_snapshot_id: str
