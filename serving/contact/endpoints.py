@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from gateway.errors import InvalidPhoneNumber
 from serving.auth.dependencies import ContactsRead, ContactsWrite, SessionDep
+from serving.auth.route import Route
 from serving.contact import repository, service
 from serving.contact.schemas import (
     ContactCreate,
@@ -37,7 +38,7 @@ from serving.kit.dependencies import SettingsDep
 from serving.kit.pagination import Page, PageRequestDep
 from serving.models import Contact
 
-router = APIRouter(prefix="/contacts", tags=["contacts"])
+router = APIRouter(prefix="/contacts", tags=["contacts"], route_class=Route)
 WRITE_PROBLEMS = problems(ContactExists, PhoneNumberInvalid)
 Tags = Annotated[list[str] | None, Query(max_length=20)]
 
@@ -156,11 +157,11 @@ def add_tags(id: uuid.UUID, body: TagsAdd, _caller: ContactsWrite, session: Sess
     return _read(session, service.add_tags(session, id, body.tags))
 
 
-@router.delete("/{id}/tags/{tag}", responses=problems(ContactNotFound))
+@router.delete("/{id}/tags/{tag:path}", responses=problems(ContactNotFound))
 def remove_tag(
     id: uuid.UUID, tag: Annotated[str, Path(max_length=64)], _caller: ContactsWrite, session: SessionDep
 ) -> ContactRead:
-    """The contact without the tag, whether or not it had it."""
+    """The contact without the tag, whether or not it had it. A slash in the tag may be sent as it is or as %2F."""
     return _read(session, service.remove_tag(session, id, tag))
 
 

@@ -32,6 +32,18 @@ def _trimmed(value: str) -> str:
     return trimmed
 
 
+def _addressable(value: str) -> str:
+    # Clients take these out of a path, even where they are escaped.
+    if any(part in (".", "..") for part in value.split("/")):
+        raise ValueError('"." and ".." are no tags, nor parts of one')
+    return value
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    # The default stands for "not given" and is no phone number itself.
+    schema.pop("default", None)
+
+
 def _distinct(tags: list[str]) -> list[str]:
     return sorted(set(tags))
 
@@ -41,7 +53,7 @@ Name = Annotated[str, Field(max_length=200)]
 Email = Annotated[str, Field(max_length=320, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)]
 TimeZone = Annotated[str, Field(max_length=64), AfterValidator(_time_zone)]
-Tag = Annotated[str, Field(max_length=64), AfterValidator(_trimmed)]
+Tag = Annotated[str, Field(max_length=64), AfterValidator(_trimmed), AfterValidator(_addressable)]
 Tags = Annotated[list[Tag], Field(max_length=100), AfterValidator(_distinct)]
 CustomData = Annotated[dict[str, Any], AfterValidator(_small)]
 Priority = Literal["low", "normal", "high"]
@@ -69,7 +81,7 @@ class ContactUpdate(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    phone: Phone = ""
+    phone: Annotated[Phone, Field(json_schema_extra=_without_default)] = ""
     name: Name | None = None
     email: Email | None = None
     language: Language | None = None

@@ -8,14 +8,15 @@ from fastapi import APIRouter, Depends, Response
 from serving.auth.authenticator import TenantNotFound
 from serving.auth.caller import Caller
 from serving.auth.dependencies import AuthenticatorDep, SessionDep, TenantWrite
-from serving.errors import Forbidden, problems
+from serving.auth.route import Route
+from serving.errors import Forbidden, Unprocessable, problems
 from serving.kit.clock import NowDep
 from serving.models import ApiKey
 from serving.tenant import service
 from serving.tenant.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead
 from serving.tenant.service import ApiKeyNotFound
 
-router = APIRouter(prefix="/tenants", tags=["tenants"])
+router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=Route)
 
 
 async def _own_tenant(id: uuid.UUID, caller: TenantWrite) -> Caller:
@@ -28,11 +29,17 @@ async def _own_tenant(id: uuid.UUID, caller: TenantWrite) -> Caller:
 OwnTenantWrite = Annotated[Caller, Depends(_own_tenant)]
 
 
-@router.post("/{id}/api-keys", status_code=201, responses=problems(Forbidden, TenantNotFound))
-def create_api_key(body: ApiKeyCreate, caller: OwnTenantWrite, session: SessionDep) -> ApiKeyCreated:
+@router.post("/{id}/api-keys", status_code=201, responses=problems(Forbidden, TenantNotFound, Unprocessable))
+def create_api_key(body: ApiKeyCreate, caller: OwnTenantWrite, session: SessionDep, now: NowDep) -> ApiKeyCreated:
     """A new key; its secret is shown this once."""
     created = service.create_api_key(
-        session, caller, name=body.name, role=body.access, rate_limit=body.rate_limit, expires_at=body.expires_at
+        session,
+        caller,
+        name=body.name,
+        role=body.access,
+        rate_limit=body.rate_limit,
+        expires_at=body.expires_at,
+        now=now,
     )
     read = ApiKeyRead.model_validate(created.key)
     return ApiKeyCreated(**read.model_dump(), secret=created.secret)

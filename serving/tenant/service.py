@@ -134,8 +134,13 @@ def create_api_key(
     role: Role,
     rate_limit: int,
     expires_at: dt.datetime | None,
+    now: dt.datetime,
 ) -> CreatedApiKey:
-    """A new key of the caller's tenant. Raises: Forbidden when the key would have more rights than the caller."""
+    """A new key of the caller's tenant. Raises: Forbidden when the key would have more rights than the caller,
+    Unprocessable when it would have expired by now."""
+    if expires_at is not None and expires_at <= now:
+        errors = [{"field": "expires_at", "message": "must lie in the future", "code": "in_the_past"}]
+        raise Unprocessable(errors=errors)
     if not caller.may(role):
         raise Forbidden("a key cannot have more rights than who makes it", required_role=role.value)
     secret = new_api_key()

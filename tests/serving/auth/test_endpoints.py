@@ -222,6 +222,13 @@ class TestApiKey:
         clock.advance(seconds=10)
         assert api.get(ME, headers={"X-API-Key": key["secret"]}).status_code == 401
 
+    def test_that_would_have_expired_already_is_refused(self, api, person, clock):
+        for expires_at in (clock.now - dt.timedelta(days=1), clock.now):
+            body = {"name": "late", "expires_at": expires_at.isoformat()}
+            refused = api.post(self.keys(person), headers={"X-API-Key": person.api_key}, json=body)
+            assert refused.status_code == 422
+            assert [error["field"] for error in refused.json()["errors"]] == ["expires_at"]
+
     def test_revoked_is_refused_at_once_by_the_process_that_revoked_it(self, api, person):
         key = self.make(api, person)
         assert api.get(ME, headers={"X-API-Key": key["secret"]}).status_code == 200

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import urllib.parse
 
 import psycopg
 import pytest
@@ -193,3 +194,22 @@ class TestValidatePhone:
         invalid = api.post("/api/v1/contacts/validate-phone", headers=as_admin, json={"phone": "030 901820"})
         assert invalid.json()["valid"] is False
         assert invalid.json()["reason"] == "missing_country_code"
+
+
+class TestTagNames:
+    # Whatever can be created can be deleted, by a client that escapes the tag as one part of the path.
+    @pytest.mark.parametrize(
+        "tag",
+        ["a/b", "/", "//", "/a", "a/", "a/b/c", "50% off", "ä ö", "?x=1", "#1", "a+b", "...", "tags", ";"],
+    )
+    def test_that_can_be_created_can_be_deleted(self, api, as_admin, contact, tag):
+        path = f"/api/v1/contacts/{contact['id']}/tags"
+        made = api.post(path, headers=as_admin, json={"tags": [tag]})
+        assert (made.status_code, set(made.json()["tags"])) == (200, {"vip", tag})
+        gone = api.delete(f"{path}/{urllib.parse.quote(tag, safe='')}", headers=as_admin)
+        assert (gone.status_code, gone.json().get("tags")) == (200, ["vip"])
+
+    @pytest.mark.parametrize("tag", [".", "..", "a/../b", "./a"])
+    def test_that_clients_would_take_out_of_a_path_are_refused(self, api, as_admin, contact, tag):
+        refused = api.post(f"/api/v1/contacts/{contact['id']}/tags", headers=as_admin, json={"tags": [tag]})
+        assert refused.status_code == 422
