@@ -1,4 +1,4 @@
-"""The API process: `uvicorn --factory serving.app:create_app`."""
+"""The API as an ASGI application; `python -m serving` serves it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from serving import api, errors
+from serving import api, errors, openapi
 from serving.auth.authenticator import Authenticator
 from serving.auth.passwords import PasswordVerifier
 from serving.auth.service import LoginService
@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(api.root_router)
     app.include_router(api.router)
+    openapi.install(app)
     app.add_middleware(LeanFront, handlers=LEAN_HANDLERS)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, refusal=errors.body_too_large)
     app.state.access_log = AccessLog() if settings.access_log else None
@@ -68,7 +69,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.redis = redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5)
     secret = settings.jwt_secret.get_secret_value()
     app.state.authenticator = Authenticator(
-        database, redis, jwt_secret=secret, cache_seconds=settings.auth_cache_seconds
+        database,
+        redis,
+        jwt_secret=secret,
+        cache_seconds=settings.auth_cache_seconds,
+        user_requests_per_minute=settings.user_requests_per_minute,
     )
     app.state.login = LoginService(
         database,

@@ -34,6 +34,20 @@ class Problem(BaseModel):
     request_id: str | None = None
 
 
+class FieldError(BaseModel):
+    """`code` is stable, `message` is for people."""
+
+    field: str
+    message: str
+    code: str
+
+
+class ValidationProblem(Problem):
+    """A problem document of status 422. `errors` names each field, where the fault is a field's."""
+
+    errors: list[FieldError] = []
+
+
 class ServingError(Exception):
     """Base of the package's errors. A subclass states a fact; its keyword arguments become members of the problem."""
 
@@ -116,7 +130,10 @@ def problems(*errors: type[ServingError]) -> dict[int | str, dict[str, Any]]:
     for error in errors:
         titles.setdefault(error.status, []).append(error.title)
     return {
-        status: {"description": "; ".join(texts), "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}}}
+        status: {
+            "description": "; ".join(texts),
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
         for status, texts in titles.items()
     }
 

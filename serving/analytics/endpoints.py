@@ -26,9 +26,10 @@ from serving.analytics.schemas import (
     ReportRead,
 )
 from serving.auth.dependencies import AnalyticsRead, SessionDep
+from serving.auth.route import Route
 from serving.errors import Unprocessable, problems
 
-router = APIRouter(prefix="/analytics", tags=["analytics"])
+router = APIRouter(prefix="/analytics", tags=["analytics"], route_class=Route)
 FIGURES_PROBLEMS = problems(NothingPublished, MartsOutdated, Unprocessable)
 CampaignId = Annotated[uuid.UUID | None, Query(description="This campaign alone")]
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from serving.auth import repository, tokens
 from serving.auth.caller import Caller
 from serving.auth.repository import KnownApiKey, KnownUser, Membership
-from serving.auth.throttle import ApiKeyLimit
+from serving.auth.throttle import RequestLimit
 from serving.errors import BadRequest, NotFound, Unauthenticated
 from serving.kit.database import Database
 
@@ -30,11 +30,14 @@ class TenantNotChosen(BadRequest):
 
 
 class Authenticator:
-    def __init__(self, database: Database, redis: Redis, *, jwt_secret: str, cache_seconds: int) -> None:
+    def __init__(
+        self, database: Database, redis: Redis, *, jwt_secret: str, cache_seconds: int, user_requests_per_minute: int
+    ) -> None:
         self._database = database
         self._secret = jwt_secret
         self._keep = dt.timedelta(seconds=cache_seconds)
-        self._limit = ApiKeyLimit(redis)
+        self._limit = RequestLimit(redis)
+        self._per_user = user_requests_per_minute
         self._cache: OrderedDict[Any, tuple[dt.datetime, Any]] = OrderedDict()
 
     async def by_api_key(self, secret: str, tenant_slug: str | None, now: dt.datetime) -> Caller:
@@ -53,10 +56,11 @@ class Authenticator:
         return Caller(tenant_id=key.tenant_id, user_id=None, api_key_id=key.key_id, role=key.role)
 
     async def by_access_token(self, text: str, tenant_slug: str | None, now: dt.datetime) -> Caller:
-        """Raises: Unauthenticated, TenantNotFound, TenantNotChosen."""
+        """Raises: Unauthenticated, TenantNotFound, TenantNotChosen, TooManyRequests."""
         token = tokens.verify(text, secret=self._secret, now=now)
         user = await self.user(token.user_id, now)
         member = choose_membership(user, tenant_slug=tenant_slug, tenant_id=token.tenant_id)
+        await self._limit.take(user.user_id, self._per_user, now)
         return Caller(tenant_id=member.tenant_id, user_id=user.user_id, api_key_id=None, role=member.role)
 
     async def user(self, user_id: uuid.UUID, now: dt.datetime) -> KnownUser:

@@ -6,6 +6,7 @@ transaction of the caller's tenant, committed after the endpoint returns and bef
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from serving.auth.authenticator import Authenticator
 from serving.auth.caller import Caller, Role
 from serving.auth.tokens import API_KEY_PREFIX
 from serving.errors import Forbidden, Unauthenticated
-from serving.kit.clock import NowDep
+from serving.kit.clock import NowDep, request_time, utc_now
 from serving.kit.dependencies import DatabaseDep
 
 
@@ -35,7 +36,11 @@ async def current_caller(
     x_api_key: Annotated[str | None, Header()] = None,
     x_tenant: Annotated[str | None, Header(description="The slug of one of your tenants")] = None,
 ) -> Caller:
-    """Raises: Unauthenticated, TenantNotFound, TenantNotChosen, TooManyRequests."""
+    """Found out once a request: later askers get the same. Raises: Unauthenticated, TenantNotFound, TenantNotChosen,
+    TooManyRequests."""
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
     if x_api_key:
         caller = await authenticator.by_api_key(x_api_key, x_tenant, now)
     else:
@@ -47,11 +52,26 @@ async def current_caller(
             caller = await authenticator.by_api_key(credentials, x_tenant, now)
         else:
             caller = await authenticator.by_access_token(credentials, x_tenant, now)
-    if getattr(request.state, "caller", None) is None:
-        # Once a request, though a lean route asks again when it leaves a request to FastAPI.
-        request.app.state.usage.count(caller.tenant_id, now)
+    request.app.state.usage.count(caller.tenant_id, now)
     request.state.caller = caller
     return caller
+
+
+async def known_caller(request: Request) -> tuple[Caller, dt.datetime]:
+    """Who calls, and when, by the headers alone, as the dependencies of an endpoint find out. Raises: as
+    `current_caller`."""
+    overrides = request.app.dependency_overrides
+    now = await overrides[request_time]() if request_time in overrides else utc_now()
+    headers = request.headers
+    caller = await current_caller(
+        request,
+        request.app.state.authenticator,
+        now,
+        headers.get("authorization"),
+        headers.get("x-api-key"),
+        headers.get("x-tenant"),
+    )
+    return caller, now
 
 
 CallerDep = Annotated[Caller, Depends(current_caller)]

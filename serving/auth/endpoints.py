@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.security import OAuth2PasswordRequestForm
 
 from serving.auth.dependencies import AuthenticatorDep, CallerDep
+from serving.auth.route import Route
 from serving.auth.schemas import LoginRequest, MembershipRead, MeRead, TokenRead
 from serving.auth.service import LoginService
 from serving.errors import TooManyRequests, Unauthenticated, Unavailable, problems
 from serving.kit.clock import NowDep
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=Route)
 LOGIN_PROBLEMS = problems(Unauthenticated, TooManyRequests, Unavailable)
 TenantSlug = Annotated[str | None, Header(alias="X-Tenant", description="The slug of the tenant to log in to")]
 

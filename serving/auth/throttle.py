@@ -13,8 +13,8 @@ from serving.errors import TooManyRequests
 WINDOW_SECONDS = 60
 
 
-class ApiKeyLimit:
-    """So many requests a key and clock minute, over all processes.
+class RequestLimit:
+    """So many requests a key or user and clock minute, over all processes.
 
     Permits are taken from Redis in small blocks, which saves most requests the round trip. A process that does not use
     up its block withholds the rest until the minute ends: the limit is never exceeded, at worst missed by one block
@@ -25,15 +25,15 @@ class ApiKeyLimit:
         self._redis = redis
         self._blocks: dict[uuid.UUID, tuple[int, int]] = {}
 
-    async def take(self, key_id: uuid.UUID, limit: int, now: dt.datetime) -> None:
+    async def take(self, caller_id: uuid.UUID, limit: int, now: dt.datetime) -> None:
         """Raises: TooManyRequests until the next minute begins."""
         minute = int(now.timestamp()) // WINDOW_SECONDS
-        held_minute, held = self._blocks.get(key_id, (minute, 0))
+        held_minute, held = self._blocks.get(caller_id, (minute, 0))
         if held_minute == minute and held > 0:
-            self._blocks[key_id] = (minute, held - 1)
+            self._blocks[caller_id] = (minute, held - 1)
             return
         block = max(1, limit // 60)
-        name = f"auth:requests:{key_id}:{minute}"
+        name = f"auth:requests:{caller_id}:{minute}"
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.incrby(name, block)
             pipe.expire(name, 2 * WINDOW_SECONDS)
@@ -42,8 +42,8 @@ class ApiKeyLimit:
         if granted <= 0:
             raise TooManyRequests(max(1, WINDOW_SECONDS - int(now.timestamp()) % WINDOW_SECONDS))
         # Other requests may have taken a block while this one waited for Redis.
-        other_minute, other = self._blocks.get(key_id, (minute, 0))
-        self._blocks[key_id] = (minute, granted - 1 + (other if other_minute == minute else 0))
+        other_minute, other = self._blocks.get(caller_id, (minute, 0))
+        self._blocks[caller_id] = (minute, granted - 1 + (other if other_minute == minute else 0))
 
 
 class LoginLimit:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Respons
 from sqlalchemy.orm import Session
 
 from serving.auth.dependencies import CampaignsRead, CampaignsWrite, SessionDep
+from serving.auth.route import Route
 from serving.campaign import service
 from serving.campaign.content import CampaignNotSendable, ProviderUnavailable
 from serving.campaign.plan import CampaignHasNoNumber, CampaignHasNoSegment, CampaignReachesNobody
@@ -41,7 +42,7 @@ async def _drivers(request: Request) -> Drivers:
 
 DriversDep = Annotated[Drivers, Depends(_drivers)]
 DryRun = Annotated[bool, Query(description="Say who would be sent to and who left out, and change nothing")]
-router = APIRouter(prefix="/campaigns", tags=["campaigns"])
+router = APIRouter(prefix="/campaigns", tags=["campaigns"], route_class=Route)
 MOVE_PROBLEMS = problems(CampaignNotFound, CampaignStateRefused)
 SEND_PROBLEMS = problems(
     CampaignNotFound, CampaignStateRefused, CampaignHasNoNumber, CampaignHasNoSegment, CampaignNotSendable,

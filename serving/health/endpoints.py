@@ -9,11 +9,12 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
+from serving.auth.route import Route
 from serving.kit.database import Database
 from serving.kit.dependencies import DatabaseDep, RedisDep
 
-root_router = APIRouter(tags=["health"])
-router = APIRouter(prefix="/health", tags=["health"])
+root_router = APIRouter(tags=["health"], route_class=Route)
+router = APIRouter(prefix="/health", tags=["health"], route_class=Route)
 VERSION = importlib.metadata.version("rapport")
 
 

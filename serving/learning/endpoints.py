@@ -9,6 +9,7 @@ from fastapi.sse import EventSourceResponse
 
 from serving.auth.caller import Caller, Role
 from serving.auth.dependencies import PredictionsRead, at_least
+from serving.auth.route import Route
 from serving.errors import problems
 from serving.learning.dagster import TrainingUnavailable
 from serving.learning.schemas import (
@@ -20,7 +21,7 @@ from serving.learning.schemas import (
 )
 from serving.learning.service import MODELS, Learning, TrainingNotFound, TrainingRunning
 
-router = APIRouter(prefix="/ml/training", tags=["ml"])
+router = APIRouter(prefix="/ml/training", tags=["ml"], route_class=Route)
 START_PROBLEMS = problems(TrainingRunning, TrainingUnavailable)
 RUN_PROBLEMS = problems(TrainingNotFound, TrainingUnavailable)
 TrainingWrite = Annotated[Caller, Depends(at_least(Role.MARKETER))]

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from serving.auth.caller import Role
 from serving.auth.dependencies import PredictionsRead
+from serving.auth.route import Route
 from serving.contact.service import ContactNotFound
 from serving.errors import Unprocessable, problems
 from serving.kit.clock import NowDep
@@ -47,7 +48,7 @@ from serving.prediction.schemas import (
 )
 from serving.prediction.sendtimes import optimal_time
 
-router = APIRouter(prefix="/ml", tags=["ml"])
+router = APIRouter(prefix="/ml", tags=["ml"], route_class=Route)
 ONE_CONTACT = (ModelNotTrained, FeaturesMissing, FeaturesExpired, CardMissing, BundleBroken, ContactNotFound)
 PREDICT_PROBLEMS = problems(*ONE_CONTACT, CampaignUnknown, json_bodies.BodyTooLarge)
 CONTACT_PROBLEMS = problems(*ONE_CONTACT)

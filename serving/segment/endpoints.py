@@ -5,6 +5,7 @@ import uuid
 from fastapi import APIRouter, Response
 
 from serving.auth.dependencies import SegmentsRead, SegmentsWrite, SessionDep
+from serving.auth.route import Route
 from serving.errors import problems
 from serving.kit.clock import NowDep
 from serving.kit.pagination import Page, PageRequestDep
@@ -13,7 +14,7 @@ from serving.segment import service
 from serving.segment.schemas import MemberRead, SegmentCreate, SegmentRead
 from serving.segment.service import SegmentExists, SegmentInUse, SegmentNotFound
 
-router = APIRouter(prefix="/segments", tags=["segments"])
+router = APIRouter(prefix="/segments", tags=["segments"], route_class=Route)
 
 
 @router.post("/", status_code=201, response_model=SegmentRead, responses=problems(SegmentExists))

@@ -16,6 +16,7 @@ from gateway.driver import Driver
 from gateway.errors import ForgedWebhook
 from gateway.registry import build_driver
 from gateway.settings import GatewaySettings
+from serving.auth.route import ProviderRoute
 from serving.errors import ServingError, Unauthenticated, problems
 from serving.kit.clock import NowDep
 from serving.webhook.receiver import by_tenant, inbox_rows
@@ -23,7 +24,7 @@ from serving.webhook.routing import NumberRoutes
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=ProviderRoute)
 
 # Parsing a small body costs less than handing it to a thread.
 _INLINE_BYTES = 16_384

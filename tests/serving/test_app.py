@@ -43,7 +43,7 @@ def api_routes(routes, prefix=""):
             yield from api_routes(included.routes, prefix + route.include_context.prefix)
         elif hasattr(route, "dependant") and route.path not in PAGES:
             for method in route.methods:
-                yield method, prefix + route.path, route
+                yield method, prefix + route.path_format, route
 
 
 def dependencies(dependant):
@@ -65,6 +65,16 @@ class TestRoutes:
             (method, path)
             for method, path, route in api_routes(create_app(settings).routes)
             if current_caller not in dependencies(route.dependant)
+        }
+        assert loose == OPEN
+
+    def test_every_one_but_the_open_ones_is_described_as_needing_credentials(self, settings):
+        paths = create_app(settings).openapi()["paths"]
+        loose = {
+            (method.upper(), path)
+            for path, methods in paths.items()
+            for method, operation in methods.items()
+            if "security" not in operation
         }
         assert loose == OPEN
 
