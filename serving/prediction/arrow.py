@@ -58,7 +58,10 @@ def read_batch(body: bytes) -> tuple[pa.RecordBatch, int]:
         raise refused("it has no rows", "too_short")
     if len(set(names)) != table.num_columns:
         raise refused("two columns have the same name", "duplicate")
-    return table.combine_chunks().to_batches()[0], unpacked
+    try:
+        return table.combine_chunks().to_batches()[0], unpacked
+    except pa.ArrowException as error:
+        raise refused("dictionaries that change between batches must hold no nulls", "arrow_invalid") from error
 
 
 def asked_in(rows: pa.RecordBatch) -> Asked:

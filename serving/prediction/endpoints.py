@@ -90,6 +90,11 @@ def _predicts(model: str) -> Handler:
     return answer
 
 
+async def _bounds_question(_request: Request, _headers: Headers, body: bytes) -> None:
+    """FastAPI answers; it would make objects of whatever the body holds."""
+    json_bodies.check_size(body, MAX_ONE_BYTES)
+
+
 def _predicts_batch(model: str) -> Handler:
     async def answer(request: Request, headers: Headers, body: bytes) -> bytes | Response | None:
         if headers.get(b"content-type") == ARROW_TYPE:
@@ -205,5 +210,6 @@ LEAN_HANDLERS: dict[str, Handler] = {
         "lead-scoring/batch": _predicts_batch("lead_scoring"),
         "churn-prediction/predict": _predicts("churn"),
         "engagement-prediction/predict": _predicts("engagement"),
+        "engagement-prediction/optimal-time": _bounds_question,
     }.items()
 }

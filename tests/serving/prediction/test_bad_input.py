@@ -210,7 +210,14 @@ class TestBatch:
     def test_a_huge_body_is_refused_unread(self, api, headers, settings):
         refused(send(api, headers, BATCH, " " * (settings.max_body_bytes + 1)), 413)
 
-    @pytest.mark.parametrize(("route", "most"), [(BATCH, 4_000_000), (f"{BASE}/churn-prediction/predict", 64_000)])
+    @pytest.mark.parametrize(
+        ("route", "most"),
+        [
+            (BATCH, 4_000_000),
+            (f"{BASE}/churn-prediction/predict", 64_000),
+            (f"{BASE}/engagement-prediction/optimal-time", 64_000),
+        ],
+    )
     def test_a_body_that_no_question_needs_is_refused_unparsed(self, api, headers, route, most):
         answer = send(api, headers, route, " " * (most + 1))
         assert refused(answer, 413) == set()

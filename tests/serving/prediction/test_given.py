@@ -439,6 +439,17 @@ class TestArrow:
             one, none = EXPECTED, calibrated(0.5)
             assert found == pytest.approx([one, none, one, none, none, none], abs=1e-6)
 
+    def test_dictionaries_that_cannot_be_put_together_are_told(self, api, headers):
+        batches = [
+            pa.record_batch(columns_of(1, **{
+                "contact.gender": pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array([text, None]))
+            }))
+            for text in "fm"
+        ]  # fmt: skip
+        answer = ask_arrow(api, headers, batches_of(batches))
+        assert faults(answer) == [("body", None, "arrow_invalid")]
+        assert "hold no nulls" in answer.text
+
     def test_sets_may_come_in_several_batches(self, api, headers, owner, champions):
         inputs = [
             InputColumn("contact.gender:f", "contact_attribute", "gender", contains="f"),
