@@ -43,8 +43,8 @@ def read_batch(body: bytes) -> tuple[pa.RecordBatch, int]:
         messages = pa.ipc.MessageReader.open_stream(body)
         check_schema(messages.read_next_message())
         with pa.ipc.open_stream(body) as reader:
-            odd = _odd_columns(reader.schema)
-            unpacked = check_messages(messages, reader.schema, len(body))
+            odd, lists = _odd_columns(reader.schema)
+            unpacked = check_messages(messages, reader.schema, lists, len(body))
             table = reader.read_all()
         if odd:
             table.validate()
@@ -289,15 +289,17 @@ def _values_of(name: str, column: pa.Array, code: str, faults: Faults) -> tuple[
     return values, _filled(column.indices.cast(pa.int64()), len(values) - 1).astype(np.intp)
 
 
-def _odd_columns(schema: pa.Schema) -> list[int]:
-    """Those whose values take other bytes than they came in. Raises: Unprocessable naming one that is not read."""
+def _odd_columns(schema: pa.Schema) -> tuple[list[int], list[int]]:
+    """Those whose values take other bytes than they came in, and which of them are lists. Raises: Unprocessable naming
+    one that is not read."""
+    kinds = schema.types
     # The same for all types of one id.
-    plain = {kind.id for kind in {kind.id: kind for kind in schema.types}.values() if _is_plain(kind)}
-    odd = [position for position, kind in enumerate(schema.types) if kind.id not in plain]
+    plain = {kind.id for kind in {kind.id: kind for kind in kinds}.values() if _is_plain(kind)}
+    odd = [position for position, kind in enumerate(kinds) if kind.id not in plain]
     for position in odd:
-        if not _is_read(schema.types[position]):
-            raise refused(f"{schema.types[position]} is not read here", "unsupported_type", schema.names[position])
-    return odd
+        if not _is_read(kinds[position]):
+            raise refused(f"{kinds[position]} is not read here", "unsupported_type", schema.names[position])
+    return odd, [position for position in odd if kinds[position].num_fields]
 
 
 def _check_views(table: pa.Table, odd: list[int]) -> None:

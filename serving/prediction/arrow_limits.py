@@ -48,10 +48,11 @@ def check_schema(message: pa.Message) -> None:
         raise refused(f"at most {MAX_FIELDS} columns", "too_long")
 
 
-def check_messages(messages: pa.ipc.MessageReader, schema: pa.Schema, size: int) -> int:
-    """Of the other messages of a stream of `size` bytes, whose lists hold plain values. How many values it unpacks to,
-    by rows, members and dictionaries. Raises: Unprocessable, pa.ArrowException, struct.error."""
-    told, most = _Told(schema), min(MAX_MESSAGES, MAX_CHUNKS // max(1, len(schema)))
+def check_messages(messages: pa.ipc.MessageReader, schema: pa.Schema, lists: list[int], size: int) -> int:
+    """Of the other messages of a stream of `size` bytes: `lists` are the positions of its columns of lists, which hold
+    plain values. How many values it unpacks to, by rows, members and dictionaries.
+    Raises: Unprocessable, pa.ArrowException, struct.error."""
+    told, most = _Told(len(schema), lists), min(MAX_MESSAGES, MAX_CHUNKS // max(1, len(schema)))
     for number, message in enumerate(messages):
         if number == most:
             raise refused(f"at most {most} batches and dictionaries of so many columns", "too_long")
@@ -68,12 +69,12 @@ def check_messages(messages: pa.ipc.MessageReader, schema: pa.Schema, size: int)
 class _Told:
     """What the messages so far say. `members` are those of lists, and the values of dictionaries."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        nodes = [is_member for kind in schema.types for is_member in (False, *[True] * kind.num_fields)]
-        self._is_member = np.array(nodes, np.bool_)
-        self._columns = len(schema)
-        self._lists = [position for position, kind in enumerate(schema.types) if kind.num_fields]
-        self._of_lists = np.zeros(len(self._lists), np.int64)
+    def __init__(self, columns: int, lists: list[int]) -> None:
+        self._columns, self._lists = columns, lists
+        # A batch has a node for each column, and after a list's one for its members.
+        self._is_member = np.zeros(columns + len(lists), np.bool_)
+        self._is_member[[position + 1 + before for before, position in enumerate(lists)]] = True
+        self._of_lists = np.zeros(len(lists), np.int64)
         # By the number of the dictionary: its values and its bytes.
         self._dictionaries: dict[int, tuple[int, int]] = {}
         self.rows = self.members = self._bytes = self._text = self._checked = self._checked_bytes = 0
