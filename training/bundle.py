@@ -193,7 +193,6 @@ def write_bundle(bundles_dir: Path, graph: bytes, manifest: Mapping[str, Any], c
         (beside / "model.onnx").write_bytes(graph)
         (beside / "manifest.json").write_text(json.dumps(complete, indent=1, allow_nan=False))
         (beside / "card.json").write_bytes(described)
-        beside.chmod(0o755)
         if not target.exists():
             os.replace(beside, target)
     finally:
@@ -261,7 +260,6 @@ def point_champion(bundles_dir: Path, bundle: Bundle, earlier: Sequence[Champion
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
-    Path(name).chmod(0o644)
     os.replace(name, folder / "champion.json")
 
 

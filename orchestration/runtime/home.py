@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -28,7 +29,7 @@ SECRET_NAMES = (
     "webhook_verify",
     "gateway_access_token",
 )
-
+LONGEST_SOCKET_FOLDER = 90
 
 _held: set[Path] = set()
 
@@ -49,13 +50,13 @@ class Home:
     def from_environment(cls) -> Home:
         """The folder RAPPORT_HOME names, else `.rapport` beside the project; made if missing, closed to other users.
 
-        Made by root it lets others pass through (not look in): PostgreSQL runs as one of them. Raises HomeUnusable.
+        Raises HomeUnusable.
         """
         path = Path(os.environ.get("RAPPORT_HOME") or PROJECT_ROOT / ".rapport").expanduser().resolve()
         try:
             if not path.is_dir():
                 path.mkdir(parents=True)
-                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+                path.chmod(0o700)
         except OSError as error:
             raise HomeUnusable(
                 f"{path} cannot be made ({error.strerror}); name a folder of yours in RAPPORT_HOME"
@@ -102,6 +103,16 @@ class Home:
         return self.path / "bundles"
 
     @property
+    def sockets(self) -> Path:
+        """The folder of the servers' sockets. An address of a socket has 107 bytes at most: that of a home that lies
+        deep is in the system's folder for temporary files."""
+        inside = self.path / "run"
+        if len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"rapport-{os.geteuid()}-{digest}"
+
+    @property
     def mlflow_uri(self) -> str:
         return f"sqlite:///{self.path / 'mlflow' / 'mlflow.db'}"
 
@@ -111,7 +122,7 @@ class Home:
         Raises HomeUnusable when they are lost: new ones would not open the databases made with the old.
         """
         file = self.path / "secrets.json"
-        known: dict[str, str] = _read(
+        known: dict[str, str] = read_json(
             file, "put back a copy of it: it holds the passwords of this installation's databases"
         )
         if not known and {"postgres_port", "redis_port"} & self.state().keys():
@@ -119,15 +130,23 @@ class Home:
         missing = [name for name in SECRET_NAMES if name not in known]
         if missing:
             known |= {name: secrets.token_urlsafe(24) for name in missing}
-            write_atomically(file, json.dumps(known, indent=1), mode=0o600)
+            write_atomically(file, json.dumps(known, indent=1))
         return known
+
+    def renew_secret(self, name: str) -> None:
+        """Replaces a secret that nothing outside this file knows; processes learn of it when they start."""
+        known = self.secrets() | {name: secrets.token_urlsafe(24)}
+        write_atomically(self.path / "secrets.json", json.dumps(known, indent=1))
 
     def state(self) -> dict[str, Any]:
         """What runs where: ports and process ids by name. Empty when nothing was ever started."""
-        return _read(self.path / "state.json", "remove it, then `rapport down` stops what still runs")
+        return read_json(self.path / "state.json", "remove it, then `rapport down` stops what still runs")
 
     def remember(self, **changes: Any) -> None:
-        write_atomically(self.path / "state.json", json.dumps(self.state() | changes, indent=1))
+        # The supervisor remembers too, while a command holds the folder.
+        with (self.path / "state.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            write_atomically(self.path / "state.json", json.dumps(self.state() | changes, indent=1))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -156,8 +175,11 @@ class Home:
                 _held.discard(self.path)
 
 
-def write_atomically(file: Path, text: str, mode: int = 0o644) -> None:
-    """Replaces the file whole, so that a reader or a crash sees the old text or the new. Raises HomeUnusable."""
+def write_atomically(file: Path, text: str) -> None:
+    """Replaces the file whole, so that a reader or a crash sees the old text or the new. Only its owner may read it.
+
+    Raises HomeUnusable.
+    """
     name = None
     try:
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
@@ -165,7 +187,6 @@ def write_atomically(file: Path, text: str, mode: int = 0o644) -> None:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(name, mode)
         os.replace(name, file)
     except BaseException as error:
         if name is not None:
@@ -176,7 +197,7 @@ def write_atomically(file: Path, text: str, mode: int = 0o644) -> None:
         raise
 
 
-def _read(file: Path, remedy: str) -> dict[str, Any]:
+def read_json(file: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in the file, empty when there is no file."""
     try:
         found = json.loads(file.read_bytes())

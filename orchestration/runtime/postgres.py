@@ -59,10 +59,14 @@ class EmbeddedPostgres:
 
         Raises PostgresUnavailable, HomeUnusable.
         """
+        data, user = self._data(), self._user()
+        if user is not None and data.is_relative_to(self.home.path):
+            # Its group passes through our folder, and nobody else; all else in there is closed.
+            shutil.chown(self.home.path, group=pwd.getpwnam(user).pw_gid)
+            self.home.path.chmod(0o710)
         port = self.port()
         if port is not None:
             return port
-        data, user = self._data(), self._user()
         binaries = _binaries(user)
         self.home.logs.mkdir(parents=True, exist_ok=True)
         if not (data / "PG_VERSION").exists():
@@ -114,6 +118,9 @@ class EmbeddedPostgres:
         lines = pid_file.read_text().splitlines()
         return int(lines[3]) if len(lines) > 3 else None
 
+    def alive(self) -> bool:
+        return self.port() is not None
+
     def url(self, user: str, password_name: str, database: str = "rapport") -> str:
         port = self.port()
         if port is None:
@@ -164,7 +171,7 @@ class EmbeddedPostgres:
         apart = ROOT_STATE / hashlib.sha256(str(self.home.path).encode()).hexdigest()[:12] / "data"
         # A cluster stays where it was made, whatever happened to the folders' permissions since.
         made = next((place for place in (data, apart) if (place / "PG_VERSION").exists()), None)
-        return made or (data if _reachable(self.home.path) else apart)
+        return made or (data if _reachable(self.home.path.parent) else apart)
 
     def _user(self) -> str | None:
         """The user that runs the server: None for ourselves; for root the cluster's owner, or one without rights."""
@@ -172,8 +179,10 @@ class EmbeddedPostgres:
             return None
         data = self._data()
         if (data / "PG_VERSION").exists() and data.stat().st_uid != 0:
-            if not _reachable(data.parent):
-                raise PostgresUnavailable(f"{data} cannot be reached by its owner; chmod o+x the folders above it")
+            if not _reachable(self.home.path.parent) and data.is_relative_to(self.home.path):
+                raise PostgresUnavailable(
+                    f"{data} cannot be reached by its owner; chmod o+x the folders above {self.home.path}"
+                )
             return data.owner()
         user = next((name for name in UNPRIVILEGED if _exists(name)), None)
         if user is None:

@@ -68,10 +68,14 @@ class EmbeddedRedis:
         kill(alive)
         return bool(running)
 
+    def alive(self) -> bool:
+        """Whether its process lives; one that is busy does, though it does not answer."""
+        process = process_at(self.home.redis / "pid")
+        return process is not None and works_in(process, self.home.redis)
+
     def port(self) -> int | None:
         """The port of the running server, None when it does not run or does not answer."""
-        process = process_at(self.home.redis / "pid")
-        if process is None or not works_in(process, self.home.redis):
+        if not self.alive():
             return None
         port = self.home.state().get("redis_port")
         return port if port is not None and self._answers(port) else None
@@ -95,7 +99,7 @@ class EmbeddedRedis:
             "daemonize no",
         ]
         folder = self.home.redis
-        write_atomically(folder / "redis.conf", "\n".join(lines) + "\n", mode=0o600)
+        write_atomically(folder / "redis.conf", "\n".join(lines) + "\n")
         with self._log().open("ab") as log:
             server = subprocess.Popen(
                 [str(binary), "redis.conf"],

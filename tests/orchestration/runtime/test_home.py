@@ -19,7 +19,7 @@ class TestFromEnvironment:
         path = Home.from_environment().path
 
         assert path == tmp_path / "a b" / "home"
-        assert not stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXO ^ stat.S_IXOTH)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
     def test_leaves_an_existing_folder_as_it_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tmp_path.chmod(0o750)
@@ -59,6 +59,14 @@ class TestSecrets:
 
         with pytest.raises(HomeUnusable, match="is missing; put back a copy"):
             home.secrets()
+
+    def test_one_can_be_renewed(self, tmp_path: Path) -> None:
+        before = Home(tmp_path).secrets()
+
+        Home(tmp_path).renew_secret("jwt")
+
+        after = Home(tmp_path).secrets()
+        assert [name for name in before if before[name] != after[name]] == ["jwt"]
 
 
 class TestState:
