@@ -67,10 +67,20 @@ class Job:
 
 
 class Dagster:
-    """Every method raises TrainingUnavailable when Dagster is away, or answers with an error of its own."""
+    """Every method raises TrainingUnavailable when Dagster is away, or answers with an error of its own.
+
+    `url` is `unix:` and the path of the socket its web server listens on, or an http address.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float = 10, launch_seconds: float = 60) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=timeout_seconds, trust_env=False)
+        scheme, _, socket = url.partition(":")
+        on_socket = scheme == "unix"
+        self._client = httpx.AsyncClient(
+            base_url="http://localhost" if on_socket else url,
+            transport=httpx.AsyncHTTPTransport(uds=socket) if on_socket else None,
+            timeout=timeout_seconds,
+            trust_env=False,
+        )
         # A launch may start a process before it answers; given up too early, a run goes on that nobody was told of.
         self._launching = httpx.Timeout(timeout_seconds, read=launch_seconds)
 
