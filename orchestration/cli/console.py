@@ -111,5 +111,14 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
 
+def show_login(password: str) -> None:
+    """On standard error: what a script reads from the command stays without it."""
+    err.print(
+        f"Login of the Dagster and MLflow pages: user operator, password {escaped(password)}\n"
+        "It is not shown again; `rapport password` makes a new one.",
+        style="yellow", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
 def json_option() -> Any:
     return typer.Option(False, "--json", help="Print the figures as JSON.")

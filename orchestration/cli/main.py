@@ -17,6 +17,7 @@ from orchestration.cli import backfill, console, demo, features, import_, inbox,
 from orchestration.runtime.environment import SettingUnusable, read_env_file
 from orchestration.runtime.home import HomeLocked
 from orchestration.runtime.postgres import PostgresUnavailable
+from orchestration.runtime.privacy import UMASK
 from orchestration.runtime.redis import RedisUnavailable
 from orchestration.runtime.services import StoreUnreachable
 
@@ -42,6 +43,8 @@ app.command("demo")(demo.demo)
 app.command("up")(services.up)
 app.command("down")(services.down)
 app.command("status")(services.status)
+app.command("password")(services.password)
+app.command("exec")(services.exec_process)
 app.command("doctor")(services.doctor)
 app.command("migrate")(services.migrate)
 app.command("import")(import_.import_history)
@@ -78,6 +81,7 @@ def perform(words: Sequence[str]) -> int:
     """The exit code of `rapport` with these words."""
     if DEBUG not in words:
         warnings.simplefilter("ignore")
+    os.umask(UMASK)
     try:
         read_env_file()
         code = app([word for word in words if word != DEBUG], prog_name="rapport", standalone_mode=False)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
 from orchestration.cli import console
 from orchestration.runtime.home import Home
+
+if TYPE_CHECKING:
+    from orchestration.runtime import processes
 
 
 def up(
@@ -16,15 +21,18 @@ def up(
     as_json: bool = console.json_option(),
 ) -> None:
     """Start the product: databases, schema, API, worker, simulator, MLflow, Dagster."""
-    from orchestration.runtime import processes, services
+    from orchestration.runtime import procfile, services
 
-    unknown = set(only) - set(processes.names())
+    unknown = set(only) - set(procfile.names())
     if unknown:
         raise console.Refused(f"no such process: {', '.join(sorted(unknown))}", console.BAD_INPUT)
     home = Home.from_environment()
     with home.lock(), console.working("starting"):
         services.up(home, only or None, report=lambda line: console.err.print(f"  {line}", highlight=False))
-    _show(home, as_json, {*(only or processes.names())})
+        password = services.operator_password(home, only or None)
+    if password:
+        console.show_login(password)
+    _show(home, as_json, {"supervisor", *(only or procfile.names())})
 
 
 def down(as_json: bool = console.json_option()) -> None:
@@ -43,6 +51,24 @@ def down(as_json: bool = console.json_option()) -> None:
 def status(as_json: bool = console.json_option()) -> None:
     """Say what runs where, and how old the figures are. Exits with 3 when something started does not answer."""
     _show(Home.from_environment(), as_json)
+
+
+def password() -> None:
+    """Make a new password for the pages of Dagster and MLflow; the old one ends. It is shown this once."""
+    from orchestration.pages.operator import Operator
+
+    home = Home.from_environment()
+    with home.lock():
+        console.show_login(Operator.of(home).renew())
+
+
+def exec_process(name: str = typer.Argument(help="A process, as `rapport status` lists them.")) -> None:
+    """Become one process of the product, in the foreground: for a supervisor of your own (systemd, containers)."""
+    from orchestration.runtime import procfile, services
+
+    if name not in procfile.names():
+        raise console.Refused(f"no such process: {name}", console.BAD_INPUT)
+    services.become(Home.from_environment(), name)
 
 
 def doctor(as_json: bool = console.json_option()) -> None:
@@ -82,13 +108,23 @@ def _show(home: Home, as_json: bool, judged: set[str] | None = None) -> None:
     lines = services.status(home)
     figures = published_figures(home, dt.datetime.now(dt.UTC)) if lines[0].healthy else None
     if as_json:
-        told = [dataclasses.asdict(line) | {"state": line.state} for line in lines]
+        told = [
+            dataclasses.asdict(line) | {"state": line.state, "last_exit": line.last_exit or None} for line in lines
+        ]
         if figures is not None:
             told.append({"name": "figures", "state": "late" if figures.is_late else "up to date"} | vars(figures))
         console.print_json(told)
     else:
-        console.table(None, ["service", "state", "address"], [[line.name, line.state, line.address] for line in lines])
+        columns = ["service", "state", "address", "restarts", "last exit", "next try"]
+        console.table(None, columns, [[*_cells(line)] for line in lines])
         for words in figures.lines if figures is not None else ():
             console.out.print(console.escaped(words), highlight=False, soft_wrap=True)
     if any(line.started and not line.healthy for line in lines if judged is None or line.name in judged):
         raise typer.Exit(console.NOT_READY)
+
+
+def _cells(line: processes.Status) -> Iterator[str | None]:
+    yield from (line.name, line.state, line.address)
+    yield str(line.restarts) if line.restarts else None
+    yield line.last_exit
+    yield None if line.next_try_seconds is None else f"in {line.next_try_seconds:.0f} s"

@@ -15,13 +15,13 @@ from feature_store.warehouse import warehouse_at
 from orchestration.demo import simulator, tenant
 from orchestration.demo.report import DemoReport, Stage, campaign_figures
 from orchestration.lib import running
-from orchestration.runtime import processes, services
+from orchestration.runtime import processes, servers, services
 from orchestration.runtime.environment import process_environment
 from orchestration.runtime.home import Home
 
 SEED = 7
 FIRST = ("simulator", "api", "worker")
-LATER = ("mlflow", "dagster", "daemon")
+LATER = ("mlflow", "dagster", "pages", "daemon")
 HOLDOUT_RATE = 0.2
 CAMPAIGN = {"category": "coffee", "offer_type": "discount", "discount_rate": 0.2}
 TEMPLATE = "coffee_discount"
@@ -189,7 +189,7 @@ def _call(api: httpx.Client, method: str, path: str, body: dict[str, Any] | None
 
 
 def _addresses(home: Home) -> dict[str, str]:
-    ports = home.state().get("ports", {})
+    ports = servers.ports(home)
     return {
         "API": f"http://127.0.0.1:{ports['api']}/docs",
         "Dagster": f"http://127.0.0.1:{ports['dagster']}",

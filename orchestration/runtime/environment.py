@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from orchestration.runtime.home import PROJECT_ROOT, Home, write_atomically
+from orchestration.runtime.home import PROJECT_ROOT, Home, HomeUnusable, write_atomically
 from orchestration.runtime.postgres import EmbeddedPostgres
 from orchestration.runtime.redis import EmbeddedRedis
 
@@ -82,14 +84,13 @@ def process_environment(home: Home) -> dict[str, str]:
         "TRAINING_TRACKING_URI": home.mlflow_uri,
         "TRAINING_BUNDLES_DIR": str(home.bundles),
         "DAGSTER_HOME": str(home.dagster),
+        "SERVING_DAGSTER_URL": f"unix:{home.sockets / 'dagster.sock'}",
         # Nothing here tells its makers what it is used for.
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     if "api" in ports:
         made["SERVING_PUBLIC_URL"] = f"http://127.0.0.1:{ports['api']}"
         made["GATEWAY_SIMULATOR_WEBHOOK_URL"] = f"http://127.0.0.1:{ports['api']}/api/v1/webhooks/whatsapp"
-    if "dagster" in ports:
-        made["SERVING_DAGSTER_URL"] = f"http://127.0.0.1:{ports['dagster']}"
     if "simulator" in ports:
         made["GATEWAY_BASE_URL"] = f"http://127.0.0.1:{ports['simulator']}"
         made |= {
@@ -103,9 +104,23 @@ def process_environment(home: Home) -> dict[str, str]:
 
 
 def make_folders(home: Home) -> None:
-    """Whatever the processes expect to find in RAPPORT_HOME is there: their folders, and Dagster's instance file."""
+    """Whatever the processes expect to find in RAPPORT_HOME is there: their folders, and Dagster's instance file.
+
+    Raises HomeUnusable.
+    """
     for folder in (home.logs, home.dagster, home.bundles, home.warehouse.parent, home.path / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
+    _make_sockets_folder(home.sockets)
     instance = PROJECT_ROOT / "deploy" / "dagster.yaml"
     if instance.exists():
         write_atomically(home.dagster / "dagster.yaml", instance.read_text())
+
+
+def _make_sockets_folder(folder: Path) -> None:
+    """Who may enter it may use Dagster: it is ours and closed, or refused. Raises HomeUnusable."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise HomeUnusable(f"{folder} is not a folder of this user; remove it")
+    folder.chmod(0o700)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import psutil
 
 # Set in the environment of every process we start and inherited by its children, whatever group they move to.
 MARK = "RAPPORT_PROCESS"
+STOP_SECONDS = 15.0
+CHILDREN_SECONDS = 3.0
 
 
 def servers_in(folder: Path, names: tuple[str, ...]) -> list[psutil.Process]:
@@ -50,6 +53,23 @@ def marked(home: Path) -> dict[int, tuple[str, psutil.Process]]:
         if alive and name and environment.get("RAPPORT_HOME") == str(home) and process.pid not in ours:
             found[process.pid] = (name, process)
     return found
+
+
+def end(home: Path, names: Collection[str], leaders: Collection[psutil.Process] = ()) -> list[str]:
+    """The names of those that ran; they and all their children are gone. SIGTERM first, SIGKILL after STOP_SECONDS.
+
+    `leaders` are told to end first, and end their children; without them everyone is told.
+    """
+    family = [(name, process) for name, process in marked(home).values() if name in names]
+    members = [process for _, process in family]
+    for process in leaders or members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(leaders or members, timeout=STOP_SECONDS)
+    # Children end with their leader; those that would not, and orphans of a leader that was killed, end after it.
+    psutil.wait_procs(members, timeout=CHILDREN_SECONDS)
+    kill(process for name, process in marked(home).values() if name in names)
+    return sorted({name for name, _ in family})
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NoReturn
 
-from orchestration.runtime import processes
-from orchestration.runtime.environment import admin_database_url
-from orchestration.runtime.home import Home
+from orchestration.runtime import processes, procfile, record, servers
+from orchestration.runtime.environment import admin_database_url, make_folders
+from orchestration.runtime.home import PROJECT_ROOT, Home
 from orchestration.runtime.postgres import EmbeddedPostgres
+from orchestration.runtime.privacy import close
 from orchestration.runtime.redis import EmbeddedRedis
 
 Report = Callable[[str], None]
@@ -21,9 +24,11 @@ class StoreUnreachable(Exception):
 def start_stores(home: Home, report: Report = lambda line: None) -> None:
     """PostgreSQL and Redis answer and the schema is the newest. Servers that DATABASE_URL and REDIS_URL name are used.
 
-    Raises HomeLocked, PostgresUnavailable, RedisUnavailable, StoreUnreachable.
+    What an earlier version left readable in RAPPORT_HOME is closed first. Raises HomeLocked, PostgresUnavailable,
+    RedisUnavailable, StoreUnreachable.
     """
     with home.lock():
+        close(home)
         if os.environ.get("DATABASE_URL"):
             report("PostgreSQL as DATABASE_URL says")
         else:
@@ -58,16 +63,39 @@ def up(home: Home, wanted: Iterable[str] | None = None, report: Report = lambda 
 
     Raises what `start_stores` does, and ProcessFailed.
     """
-    chosen = list(wanted) if wanted is not None else processes.names()
+    chosen = list(wanted) if wanted is not None else procfile.names()
     start_stores(home, report)
     processes.start(home, chosen)
     processes.wait_healthy(home, chosen, lambda name: report(f"{name} is ready"))
     return [processes.status(home, name) for name in chosen]
 
 
+def operator_password(home: Home, wanted: Iterable[str] | None = None) -> str | None:
+    """The operator's new password when pages are wanted (default: all) that have none yet."""
+    if wanted is not None and "pages" not in wanted:
+        return None
+    from orchestration.pages.operator import Operator
+
+    return Operator.of(home).ensure()
+
+
+def become(home: Home, name: str) -> NoReturn:
+    """This process is the named one of the Procfile afterwards, with the product's settings; nothing is written down.
+
+    Databases and schema are there already. Raises SettingUnusable, PostgresUnavailable, RedisUnavailable.
+    """
+    make_folders(home)
+    environment = os.environ | procfile.settings(home)
+    if name in servers.ON_SOCKETS:
+        servers.claim_socket(home, name)
+    words = procfile.words(procfile.commands()[name], environment)
+    os.chdir(PROJECT_ROOT)
+    os.execvpe(words[0], words, environment)  # noqa: S606 - the Procfile's own line
+
+
 def down(home: Home) -> list[str]:
     """The names of what was stopped. Embedded servers stop too when DATABASE_URL or REDIS_URL have been set since."""
-    stopped = processes.stop(home, processes.names())
+    stopped = processes.stop(home, procfile.names())
     if EmbeddedRedis(home).stop():
         stopped.append("redis")
     if EmbeddedPostgres(home).stop():
@@ -77,7 +105,13 @@ def down(home: Home) -> list[str]:
 
 def status(home: Home) -> list[processes.Status]:
     """One line a service, the databases first."""
-    return [_postgres_status(home), _redis_status(home), *(processes.status(home, name) for name in processes.names())]
+    stores = [_postgres_status(home), _redis_status(home)]
+    restarts = {name: entry.restarts for name, entry in record.read(home).entries.items()}
+    return [
+        *(replace(line, restarts=restarts.get(line.name, 0)) for line in stores),
+        processes.supervisor_status(home),
+        *(processes.status(home, name) for name in procfile.names()),
+    ]
 
 
 def _postgres_status(home: Home) -> processes.Status:

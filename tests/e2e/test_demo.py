@@ -14,6 +14,8 @@ import duckdb
 import psycopg
 import pytest
 
+from orchestration.runtime.process_table import marked
+
 RAPPORT = Path(sys.executable).with_name("rapport")
 WAREHOUSE_STAGES = "group:ingest or group:staging or group:intermediate or group:features or group:marts"
 MARTS = (
@@ -130,6 +132,24 @@ class TestDemo:
             assert address in town.printed
             with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - the product's own pages
                 assert answer.status == 200
+
+    def test_everything_it_wrote_is_its_owners_alone(self, town):
+        modes = {path: path.lstat().st_mode for path in town.home.rglob("*") if not path.is_symlink()}
+
+        assert {str(path): oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+        # As root the group of PostgreSQL's user passes, to its own folder.
+        assert town.home.stat().st_mode & 0o777 in (0o700, 0o710)
+
+    def test_no_secret_stands_in_a_command_line_a_log_or_the_report(self, town):
+        secrets = json.loads((town.home / "secrets.json").read_text())
+        demo = json.loads((town.home / "demo.json").read_text())
+        assert demo["password"] not in secrets["jwt"]
+        secrets |= {"password": demo["password"], "api_key": demo["api_key"]}
+        told = [town.printed, (town.home / "demo-report.json").read_text(), town.rapport("status").stdout]
+        told += [" ".join(process.cmdline()) for _, process in marked(town.home).values()]
+        told += [file.read_text(errors="replace") for file in (town.home / "logs").iterdir()]
+
+        assert [name for name, secret in secrets.items() if any(secret in text for text in told)] == []
 
     def test_a_second_demo_goes_on_from_the_first(self, town):
         first = town.report["campaign"]
