@@ -108,9 +108,7 @@ def _show(home: Home, as_json: bool, judged: set[str] | None = None) -> None:
     lines = services.status(home)
     figures = published_figures(home, dt.datetime.now(dt.UTC)) if lines[0].healthy else None
     if as_json:
-        told = [
-            dataclasses.asdict(line) | {"state": line.state, "last_exit": line.last_exit or None} for line in lines
-        ]
+        told = [dataclasses.asdict(line) | {"state": line.state, "last_exit": line.last_exit or None} for line in lines]
         if figures is not None:
             told.append({"name": "figures", "state": "late" if figures.is_late else "up to date"} | vars(figures))
         console.print_json(told)
