@@ -17,7 +17,7 @@ history as (
         on events.tenant_id = sent.tenant_id
         and events.contact_id = sent.contact_id
         and events.purpose = 'marketing'
-        -- Known before the send started: what arrives during the one round trip is the promise's five seconds.
-        and events.known_at < {{ seconds_after('sent.accepted_at', -5) }}
+        -- Heeded before the send started: a batch of the inbox may take a while, a send five seconds and its answer five more.
+        and greatest(events.known_at, events.recorded_at) < {{ seconds_after('sent.accepted_at', -60) }}
 )
 select tenant_id, outbound_message_id from history where recency = 1 and status = 'opted_out'

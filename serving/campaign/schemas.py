@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from typing import Annotated, Any, Literal
@@ -39,6 +40,15 @@ def _available(value: str | None) -> str | None:
 AvailableType = Annotated[CampaignType, AfterValidator(_available)]
 
 
+def _in_calendar(value: dt.datetime) -> dt.datetime:
+    if not 1900 <= value.year <= 2999:
+        raise ValueError("no campaign starts or ends in that year")
+    return value
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
+
+
 class CampaignCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
@@ -55,8 +65,8 @@ class CampaignCreate(BaseModel):
     holdout_rate: Annotated[float, Field(ge=0, lt=1, description="Share of the eligible who are not sent to")] = 0.0
     segment_id: uuid.UUID | None = None
     phone_number_id: uuid.UUID | None = None
-    start_date: AwareDatetime | None = None
-    end_date: AwareDatetime | None = None
+    start_date: Moment | None = None
+    end_date: Moment | None = None
 
 
 class CampaignUpdate(BaseModel):
@@ -75,15 +85,15 @@ class CampaignUpdate(BaseModel):
     holdout_rate: Annotated[float | None, Field(ge=0, lt=1)] = None
     segment_id: uuid.UUID | None = None
     phone_number_id: uuid.UUID | None = None
-    start_date: AwareDatetime | None = None
-    end_date: AwareDatetime | None = None
+    start_date: Moment | None = None
+    end_date: Moment | None = None
 
 
 class CampaignSchedule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    start_date: AwareDatetime
-    end_date: AwareDatetime | None = None
+    start_date: Moment
+    end_date: Moment | None = None
 
 
 class CampaignDuplicate(BaseModel):

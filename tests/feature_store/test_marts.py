@@ -171,10 +171,12 @@ BROKEN = {
         INSERT INTO staging.stg_operational__consent_events BY NAME
             SELECT 't' AS tenant_id, 'e' AS consent_event_id, 'c' AS contact_id, 'marketing' AS purpose,
                 'opted_out' AS status, TIMESTAMPTZ '2026-01-01 10:00Z' AS occurred_at,
-                TIMESTAMPTZ '2026-01-01 10:00Z' AS known_at;
+                TIMESTAMPTZ '2026-01-01 09:00Z' AS known_at, TIMESTAMPTZ '2026-01-01 10:00Z' AS recorded_at;
         INSERT INTO staging.stg_operational__outbound_messages BY NAME
-            SELECT 't' AS tenant_id, 'o' AS outbound_message_id, 'c' AS contact_id,
-                'marketing' AS purpose, TIMESTAMPTZ '2026-01-01 10:00:06Z' AS accepted_at""",
+            SELECT 't' AS tenant_id, id AS outbound_message_id, 'c' AS contact_id,
+                'marketing' AS purpose, accepted_at
+            FROM (VALUES ('before it was heeded', TIMESTAMPTZ '2026-01-01 10:00:09Z'),
+                         ('o', TIMESTAMPTZ '2026-01-01 10:01:01Z')) AS sent (id, accepted_at)""",
     "assert_every_send_has_a_decision": """
         INSERT INTO staging.stg_operational__outbound_messages BY NAME
             SELECT 't' AS tenant_id, 'p' AS outbound_message_id, 'd' AS contact_id, 'k' AS campaign_id,

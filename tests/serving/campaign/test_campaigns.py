@@ -103,6 +103,8 @@ class TestLife:
             {"tenant_id": str(uuid.uuid4())},
             {"status": "running"},
             {"holdout_rate": 1.0},
+            {"start_date": "0001-01-01T00:00:00Z"},
+            {"end_date": "9999-12-31T23:59:59Z"},
             {"type": "drip"},
             {"type": "nurture"},
             {"type": "followup"},

@@ -27,7 +27,8 @@ outcomes as (
     union all
     select tenant_id, contact_id, 'opt_out', null, consent_event_id, occurred_at, known_at, null, true
     from {{ ref('stg_operational__consent_events') }}
-    where status = 'opted_out' and purpose = 'marketing' and {{ contact_is_rebuilt() }}
+    -- A contact that got another number has no consent for it; nobody opted out.
+    where status = 'opted_out' and purpose = 'marketing' and source <> 'phone_changed' and {{ contact_is_rebuilt() }}
 ),
 candidates as (
     select

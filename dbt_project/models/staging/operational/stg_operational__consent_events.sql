@@ -11,6 +11,7 @@ renamed as (
         status,
         occurred_at,
         known_at,
+        created_at as recorded_at,
         source,
         _load_id as load_id
     from source
