@@ -22,6 +22,7 @@ __all__ = [
     "OtherEvent",
     "OutboundMessage",
     "PhoneNumber",
+    "PreferenceEvent",
     "SendReceipt",
     "Status",
     "Template",
@@ -151,8 +152,9 @@ class InboundMessage(GatewayEvent):
     """A message from a person. `sender` is None when only a business-scoped `sender_user_id` came.
 
     `text` is what the person wrote or chose: body, caption, button title, or the reaction's emoji. `kind` is the
-    provider's word (`text`, `image`, `order`, `interactive`, `reaction`, ...). `reply_to` is a provider id.
-    `left_number`: the provider tells that the person gave up the number it names as sender.
+    provider's word (`text`, `image`, `order`, `interactive`, `reaction`, ...). `reply_to` is a provider id. `choice` is
+    what the sender named the chosen button or list row, which the person does not see. `left_number`: the provider
+    tells that the person gave up the number it names as sender.
     """
 
     provider_id: str
@@ -165,6 +167,21 @@ class InboundMessage(GatewayEvent):
     order: OrderPayload | None = None
     media_id: str | None = None
     left_number: bool = False
+    choice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceEvent(GatewayEvent):
+    """What a person told the provider itself about the business's messages, outside any conversation.
+
+    `category` and `value` are the provider's words: `marketing_messages`, and `stop` or `resume`.
+    """
+
+    person: PhoneNumber | None
+    person_user_id: str | None
+    category: str
+    value: str
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

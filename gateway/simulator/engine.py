@@ -153,18 +153,27 @@ class Simulator:
         send = self._understand(kind, body, callback, self.states[person.index], now)
         return person, self._deliver(person, send, callback, now)
 
-    def say(self, person: Person, text: str, context: str, now: float) -> str:
-        """Makes a person write `text` now, as if of their own accord; the message's wamid."""
+    def say(self, person: Person, text: str, context: str, now: float, kind: str = "text") -> str:
+        """Makes a person write `text` now, or press the button of that label, as if of their own accord; the message's
+        wamid."""
         state = self.states[person.index]
         facts = [Fact(person.index, "inbound", now)]
-        if text.strip().lower() == "stop":
+        if text.strip().lower() in ("stop", "stop promotions"):
             facts.append(Fact(person.index, "stop", now))
         for fact in facts:
             _apply(state, fact)
         self.store.add_facts(facts)
         said_id = provider_id(self._nonce, "said", person.index, now)
-        self.store.owe([WireEvent(now, "text", person.index, said_id, text, context)])
+        self.store.owe([WireEvent(now, kind, person.index, said_id, text, context)])
         return said_id
+
+    def prefer(self, person: Person, value: str, now: float) -> None:
+        """Makes a person tell WhatsApp itself to stop the business's marketing, or to resume it."""
+        if value == "stop":
+            fact = Fact(person.index, "stop", now)
+            _apply(self.states[person.index], fact)
+            self.store.add_facts([fact])
+        self.store.owe([WireEvent(now, "preference", person.index, "", value)])
 
     def true_sends(self) -> Iterator[TrueSend]:
         """History's first, then live ones."""

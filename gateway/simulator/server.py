@@ -52,6 +52,7 @@ def build_app(settings: SimulatorSettings) -> Starlette:
         Route("/simulator/history", post_history, methods=["POST"]),
         Route("/simulator/campaigns", post_campaign, methods=["POST"]),
         Route("/simulator/say", post_say, methods=["POST"]),
+        Route("/simulator/preferences", post_preference, methods=["POST"]),
         Route("/simulator/status", get_status),
         Route("/simulator/people", get_people),
         Route("/simulator/truth/sends", get_true_sends),
@@ -177,13 +178,27 @@ async def post_say(request: Request) -> Response:
     simulator = _simulator(request)
     body = await _object(request) or {}
     person = simulator.by_wa_id.get(str(body.get("phone", "")).removeprefix("+"))
-    text = body.get("text")
+    kind = "button" if "button" in body else "text"
+    text = body.get(kind)
     if person is None or not isinstance(text, str) or not text:
-        return JSONResponse({"error": "phone of a simulated person and text are required"}, 422)
+        return JSONResponse({"error": "phone of a simulated person and text, or button, are required"}, 422)
     await simulator.ready.wait()
-    said_id = simulator.say(person, text, str(body.get("reply_to") or ""), time.time())
+    said_id = simulator.say(person, text, str(body.get("reply_to") or ""), time.time(), kind)
     await simulator.durable()
     return JSONResponse({"provider_id": said_id}, 201)
+
+
+async def post_preference(request: Request) -> Response:
+    simulator = _simulator(request)
+    body = await _object(request) or {}
+    person = simulator.by_wa_id.get(str(body.get("phone", "")).removeprefix("+"))
+    value = body.get("value")
+    if person is None or value not in ("stop", "resume"):
+        return JSONResponse({"error": "phone of a simulated person and value, stop or resume, are required"}, 422)
+    await simulator.ready.wait()
+    simulator.prefer(person, value, time.time())
+    await simulator.durable()
+    return JSONResponse({"value": value}, 201)
 
 
 async def get_status(request: Request) -> Response:

@@ -23,13 +23,15 @@ _DETAILS = {
     131047: "More than 24 hours have passed since the recipient last wrote to this number.",
 }
 _PRICED = frozenset({"sent", "delivered"})
+_FIELDS = {"message_echoes": "smb_message_echoes", "user_preferences": "user_preferences"}
 
 
 class WireEvent(NamedTuple):
-    """One event on its way to the webhook. `at` is epoch seconds; `kind` is echo, text, order or a status word.
+    """One event on its way to the webhook. `at` is epoch seconds; `kind` is echo, text, button, order, preference or a
+    status word.
 
-    `text` is a body for echo and text, JSON of the order for order; `context` the message answered; `callback` the
-    sender's opaque data; `error` a code.
+    `text` is a body for echo and text, the label for button, JSON of the order for order, stop or resume for
+    preference; `context` the message answered; `callback` the sender's opaque data; `error` a code.
     """
 
     at: float
@@ -57,7 +59,7 @@ def provider_id(*parts: object) -> str:
 
 def webhook_body(events: Iterable[WireEvent], people: Sequence[Person], number: Number) -> bytes:
     """One webhook body: echoes, statuses, then messages, each in the order given."""
-    groups: dict[str, list[Json]] = {"message_echoes": [], "statuses": [], "messages": []}
+    groups: dict[str, list[Json]] = {"message_echoes": [], "statuses": [], "messages": [], "user_preferences": []}
     contacts: dict[str, dict[str, Json]] = {key: {} for key in groups}
     for event in events:
         person = people[event.person]
@@ -68,7 +70,7 @@ def webhook_body(events: Iterable[WireEvent], people: Sequence[Person], number: 
     metadata = {"display_phone_number": number.display_number, "phone_number_id": number.phone_number_id}
     changes = [
         {
-            "field": "smb_message_echoes" if key == "message_echoes" else "messages",
+            "field": _FIELDS.get(key, "messages"),
             "value": {
                 "messaging_product": "whatsapp",
                 "metadata": metadata,
@@ -116,9 +118,15 @@ def _item(event: WireEvent, person: Person, number: Number) -> tuple[str, Json]:
     if event.kind == "echo":
         item.update({"from": number.display_number, "to": person.wa_id, "type": "text", "text": {"body": event.text}})
         return "message_echoes", item
-    if event.kind in ("text", "order"):
+    if event.kind == "preference":
+        words = {"stop": "User requested to stop marketing messages", "resume": "User requested to resume them"}
+        return "user_preferences", {
+            "wa_id": person.wa_id, "category": "marketing_messages", "value": event.text,
+            "detail": words[event.text], "timestamp": int(event.at),
+        }  # fmt: skip
+    if event.kind in ("text", "button", "order"):
         item.update({"from": person.wa_id, "type": event.kind})
-        item[event.kind] = {"body": event.text} if event.kind == "text" else json.loads(event.text)
+        item[event.kind] = _content(event)
         if event.context:
             item["context"] = {"from": number.display_number, "id": event.context}
         return "messages", item
@@ -139,3 +147,10 @@ def _item(event: WireEvent, person: Person, number: Number) -> tuple[str, Json]:
         category = "marketing" if event.callback else "service"
         item["pricing"] = {"billable": category == "marketing", "pricing_model": "PMP", "category": category}
     return "statuses", item
+
+
+def _content(event: WireEvent) -> Json:
+    if event.kind == "order":
+        order: Json = json.loads(event.text)
+        return order
+    return {"body": event.text} if event.kind == "text" else {"text": event.text, "payload": event.text}

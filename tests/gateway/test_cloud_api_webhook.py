@@ -9,7 +9,7 @@ from gateway.driver import NumberConfig
 from gateway.drivers.cloud_api.webhook import sign
 from gateway.errors import ForgedWebhook
 from gateway.registry import build_driver
-from gateway.types import DeliveryEvent, InboundMessage, MessageEcho, OtherEvent, PhoneNumber, Status
+from gateway.types import DeliveryEvent, InboundMessage, MessageEcho, OtherEvent, PhoneNumber, PreferenceEvent, Status
 
 DRIVER = build_driver("cloud_api", NumberConfig("http://127.0.0.1:1", "10", "token", "secret", "verify"))
 MESSAGE_ID = "0b2ad1b4-14a1-4c9c-b0aa-6a40c6a0c6f4"
@@ -241,7 +241,8 @@ class TestCapturedBodies:
                 assert DRIVER.parse_change(json.loads(json.dumps(event.raw))) == [event], path.name
 
     def test_each_kind_becomes_its_event(self):
-        expected = {"message_": InboundMessage, "status_": DeliveryEvent, "smb_message": MessageEcho}
+        expected = {"message_": InboundMessage, "status_": DeliveryEvent, "smb_message": MessageEcho,
+                    "user_preferences": PreferenceEvent}  # fmt: skip
         for path in self.bodies():
             prefix = path.name[4:]
             if prefix.startswith("message_template"):
@@ -254,3 +255,48 @@ class TestCapturedBodies:
         for path in (CAPTURED / "malformed").iterdir():
             (event,) = DRIVER.parse_webhook(path.read_bytes())
             assert event.problem == "not JSON"
+
+
+class TestPreferences:
+    ITEM = {"wa_id": "999100000009", "category": "marketing_messages", "value": "stop", "timestamp": 1770000000,
+            "detail": "User requested to stop marketing messages"}  # fmt: skip
+
+    def test_each_is_an_event_that_gives_itself_again(self):
+        items = [self.ITEM, self.ITEM | {"value": "resume", "timestamp": 1770000060}]
+        events = DRIVER.parse_webhook(body("user_preferences", {"user_preferences": items}))
+        assert [(event.person, event.category, event.value) for event in events] == [
+            (PhoneNumber("+999100000009"), "marketing_messages", value) for value in ("stop", "resume")
+        ]
+        assert all(isinstance(event, PreferenceEvent) for event in events)
+        assert [DRIVER.parse_change(event.raw) for event in events] == [[event] for event in events]
+        assert len({event.event_key for event in events}) == 2
+        assert not any("999100000009" in event.event_key for event in events)
+
+    @pytest.mark.parametrize("odd", [{}, {"wa_id": "1"}, {"value": "stop", "timestamp": 1770000000}])
+    def test_an_odd_one_is_kept_whole_and_costs_the_others_nothing(self, odd):
+        events = DRIVER.parse_webhook(body("user_preferences", {"user_preferences": [odd, self.ITEM]}))
+        assert [type(event) for event in events] == [OtherEvent, PreferenceEvent]
+
+    def test_a_stop_at_an_odd_time_still_counts(self):
+        (event,) = DRIVER.parse_webhook(
+            body("user_preferences", {"user_preferences": [self.ITEM | {"timestamp": "soon"}]})
+        )
+        assert (event.value, event.person) == ("stop", PhoneNumber("+999100000009"))
+        assert event.problem
+
+
+class TestWhatWasSaid:
+    @pytest.mark.parametrize(
+        ("content", "text", "choice"),
+        [
+            ({"type": "button", "button": {"text": "Stop promotions", "payload": "STOP"}}, "Stop promotions", "STOP"),
+            ({"type": "interactive", "interactive": {"type": "list_reply", "list_reply": {"id": "s", "title": "Stop"}}},
+             "Stop", "s"),
+            ({"type": "edit", "edit": {"message": {"type": "text", "text": {"body": "stop"}}}}, "stop", None),
+            ({"type": "edit", "edit": {"message": {"type": "edit", "edit": {}}}}, None, None),
+        ],
+    )  # fmt: skip
+    def test_buttons_lists_and_edits(self, content, text, choice):
+        item = {"id": "wamid.1", "from": "999100000009", "timestamp": "1770000000"} | content
+        (event,) = DRIVER.parse_webhook(body("messages", {"messages": [item]}))
+        assert (event.text, event.choice) == (text, choice)

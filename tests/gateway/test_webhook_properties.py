@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from gateway.driver import NumberConfig
 from gateway.drivers.cloud_api.fields import EARLIEST, LONGEST_ID, LONGEST_TEXT
 from gateway.registry import build_driver
-from gateway.types import DeliveryEvent, GatewayEvent, InboundMessage, MessageEcho, OtherEvent, PhoneNumber
+from gateway.types import (
+    DeliveryEvent,
+    GatewayEvent,
+    InboundMessage,
+    MessageEcho,
+    OtherEvent,
+    PhoneNumber,
+    PreferenceEvent,
+)
 
 from .webhook_bodies import VALUES, body, captured, spoil, spoil_bytes
 
@@ -58,7 +66,7 @@ def check(event: GatewayEvent) -> None:
             assert 0 <= item.price_cents < 2**63
             assert isinstance(item.product_id, str)
             assert isinstance(item.currency, str)
-    assert isinstance(event, (DeliveryEvent, InboundMessage, MessageEcho, OtherEvent))
+    assert isinstance(event, (DeliveryEvent, InboundMessage, MessageEcho, OtherEvent, PreferenceEvent))
 
 
 def read(written: bytes) -> list[GatewayEvent]:

@@ -70,7 +70,14 @@ VALUES: list[tuple[str, dict[str, Any]]] = [
     ("template_category_update", {"message_template_id": 1, "new_category": "MARKETING"}),
     ("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_1K"}),
     ("account_update", {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "SCHEDULE_FOR_DISABLE"}}),
-    ("user_preferences", {"user_preferences": [{"wa_id": "999100000071", "category": "marketing_messages"}]}),
+    (
+        "user_preferences",
+        {
+            "user_preferences": [
+                {"wa_id": "999100000071", "category": "marketing_messages", "value": "stop", "timestamp": 1770000000}
+            ]
+        },
+    ),
     ("calls", {"calls": [{"id": "c", "event": "connect", "timestamp": "1770000000"}]}),
 ]
 NOTHING: Any = object()

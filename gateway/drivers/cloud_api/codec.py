@@ -20,6 +20,7 @@ from gateway.types import (
     OtherEvent,
     OutboundMessage,
     PhoneNumber,
+    PreferenceEvent,
     Status,
 )
 
@@ -35,6 +36,7 @@ _TEXT_KEYS = {
 _LONGEST_USER_ID = 200
 _LONGEST_NAME = 200
 _LONGEST_CALLBACK = 512
+_LONGEST_DETAIL = 500
 _MOST_ITEMS = 1000
 _MOST_PIECES = 1_000_000
 _MOST_CENTS = 10**15
@@ -169,7 +171,25 @@ def _message(item: _Item) -> GatewayEvent:
         order=_order(content) if kind == "order" and content else None,
         media_id=content.identifier("id") if kind in MEDIA_KINDS else None,
         left_number=kind == "system" and content.word("type") in _NUMBER_CHANGES,
+        choice=_choice(kind, content),
         **item.common(provider_id),
+    )
+
+
+def _preference(item: _Item) -> GatewayEvent:
+    category, value = item.fields.word("category"), item.fields.word("value")
+    if category is None or value is None:
+        raise MalformedWebhook("category or value: no word")
+    said = json.dumps(item.around["raw"]["value"]["user_preferences"], sort_keys=True, separators=(",", ":"))
+    digest = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()  # a key names nobody
+    return PreferenceEvent(
+        person=PhoneNumber.from_wa_id(item.fields.word("wa_id")),
+        person_user_id=item.fields.identifier("user_id", _LONGEST_USER_ID)
+        or item.contact.identifier("user_id", _LONGEST_USER_ID),
+        category=category,
+        value=value,
+        detail=item.fields.text("detail", _LONGEST_DETAIL),
+        **item.common(f"preference:{digest}"),
     )
 
 
@@ -193,6 +213,7 @@ _Decoder = Callable[[_Item], GatewayEvent]
 _DECODERS: dict[str, dict[str, _Decoder]] = {
     "messages": {"messages": _message, "statuses": _status},
     "smb_message_echoes": {"message_echoes": _echo},
+    "user_preferences": {"user_preferences": _preference},
 }
 
 
@@ -232,7 +253,18 @@ def _text(kind: str, content: Fields) -> str | None:
     if kind == "interactive":
         chosen = content.object(content.word("type") or "")
         return chosen.text("title") or chosen.text("body")
+    if kind == "edit":
+        edited = content.object("message")
+        now = edited.word("type")
+        return None if now is None or now == "edit" else _text(now, edited.object(now))
     return content.text(_TEXT_KEYS.get(kind, "caption"))
+
+
+def _choice(kind: str, content: Fields) -> str | None:
+    """The name the sender gave to what was pressed or picked."""
+    if kind == "interactive":
+        return content.object(content.word("type") or "").text("id", _LONGEST_CALLBACK)
+    return content.text("payload", _LONGEST_CALLBACK) if kind == "button" else None
 
 
 def _order(content: Fields) -> OrderPayload | None:

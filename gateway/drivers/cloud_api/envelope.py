@@ -6,6 +6,8 @@ from gateway.drivers.cloud_api.fields import Fields, Json
 
 _LONGEST_NUMBER_ID = 128
 _SMALL = 2000
+# Where an item names the person it is about.
+_PERSON = {"messages": ("from",), "user_preferences": ("wa_id",)}
 
 
 class Envelope:
@@ -28,7 +30,7 @@ class Envelope:
 
     def around(self, key: str, item: Json) -> Json:
         """A change's value with this item alone and the person it is about."""
-        person = item.get("from") if key == "messages" else item.get("recipient_id") or item.get("to")
+        person = next((item[name] for name in _PERSON.get(key, ("recipient_id", "to")) if item.get(name)), None)
         contact = self._people.get(person, self._only) if isinstance(person, str) else self._only
         return {**self.metadata, "contacts": [contact] if contact else [], key: [item]}
 

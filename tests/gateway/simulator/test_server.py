@@ -11,7 +11,16 @@ import pytest
 from gateway.errors import Reaction, SendRejected
 from gateway.simulator.history import HistoryRequest, default_campaigns, generate
 from gateway.simulator.people import draw_people
-from gateway.types import DeliveryEvent, InboundMessage, MessageEcho, OutboundMessage, PhoneNumber, SendReceipt, Status
+from gateway.types import (
+    DeliveryEvent,
+    InboundMessage,
+    MessageEcho,
+    OutboundMessage,
+    PhoneNumber,
+    PreferenceEvent,
+    SendReceipt,
+    Status,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN, NUMBER, WABA = "token", "100000000000001", "200000000000001"
@@ -139,6 +148,25 @@ class TestSay:
         assert isinstance(said, InboundMessage)
         assert (said.sender, said.text) == (PhoneNumber(phone), "Hello?")
         assert simulator.driver().send(text(phone)).provider_id
+
+    def test_a_button_and_a_preference_arrive_as_the_provider_sends_them(self, eventually, start_simulator, receiver):
+        simulator = start_simulator()
+        phone = simulator.people()[0]["phone"]
+        assert simulator.http.post("/simulator/say", json={"phone": phone, "button": "Stop promotions"}).is_success
+        assert simulator.http.post("/simulator/preferences", json={"phone": phone, "value": "stop"}).is_success
+        eventually(lambda: len(receiver.events) == 2)
+        pressed = next(event for event in receiver.events if isinstance(event, InboundMessage))
+        told = next(event for event in receiver.events if isinstance(event, PreferenceEvent))
+        assert (pressed.kind, pressed.text, pressed.choice) == ("button", "Stop promotions", "Stop promotions")
+        assert (told.person, told.category, told.value) == (PhoneNumber(phone), "marketing_messages", "stop")
+        simulator.driver().send(template(phone))
+        assert [truth["p_read"] for truth in simulator.truths()] == [0.0]
+
+    @pytest.mark.parametrize("asked", [{"value": "pause"}, {}, {"value": ["stop"]}])
+    def test_a_preference_that_whatsapp_does_not_know_is_refused(self, start_simulator, asked):
+        simulator = start_simulator()
+        phone = simulator.people()[0]["phone"]
+        assert simulator.http.post("/simulator/preferences", json={"phone": phone} | asked).status_code == 422
 
     def test_nobody_reads_marketing_after_their_stop(self, start_simulator):
         simulator = start_simulator()
