@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serving.consent.keywords import normalise, stop_language
+from serving.consent.optout import read_opt_out
+from serving.consent.text import normalise, read_part
 
 _QUESTION_STARTS = frozenset(
     [
@@ -70,9 +71,9 @@ def classify(text: str | None) -> str | None:
     """unsubscribe, question, not_interested or interested; None for a message without words (media, a bare emoji)."""
     if not text:
         return None
-    if stop_language(text) is not None:
+    if read_opt_out(text) is not None:
         return "unsubscribe"
-    words = normalise(text)
+    words = normalise(read_part(text))
     if not words:
         return None
     if words in _REFUSING_ALONE or any(phrase in words for phrase in _REFUSALS):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
+
+from serving.consent.text import joined, normalise, undisguised
 
 # language -> words and short sentences. A message that is exactly one of them, whatever its case, accents or
 # punctuation, ends marketing. Sentences that merely contain one ("please stop by") do not.
@@ -18,7 +19,7 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {
            "no me escriban mas", "no enviar", "salir"),
     "pt": ("pare", "parar", "sair", "cancelar", "descadastrar", "remover", "nao quero mais", "não enviar mais"),
     "fr": ("stop", "arret", "arrêt", "arrêter", "arretez", "désabonner", "me désabonner", "desinscription",
-           "désinscrire", "plus de messages", "annuler"),
+           "désinscrire", "plus de messages", "annuler", "arrêtez tout"),
     "de": ("stopp", "stop", "abmelden", "abbestellen", "austragen", "keine nachrichten", "keine nachrichten mehr",
            "kündigen", "beenden"),
     "it": ("stop", "basta", "ferma", "cancellami", "disiscrivimi", "annulla", "disattiva", "no grazie basta"),
@@ -52,32 +53,28 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {
     "ko": ("중지", "수신거부", "그만", "해지", "정지", "취소"),
 }  # fmt: skip
 
-
-def normalise(text: str) -> str:
-    """The message as words only: compatibility forms, no case, no accents on Latin letters, single spaces.
-
-    >>> normalise("  ¡Darme de BAJA!! ")
-    'darme de baja'
-    """
-    # Turkish capitals of a dotless i are plain capitals.
-    folded = unicodedata.normalize("NFKD", text).casefold().replace("ı", "i")
-    kept = "".join(" " if _separates(sign) else sign for sign in folded if not _is_accent(sign))
-    return " ".join(unicodedata.normalize("NFC", kept).split())
-
-
-def _is_accent(sign: str) -> bool:
-    # Combining marks above Latin, Greek, Cyrillic, Arabic and Hebrew letters; the vowel signs of Indic scripts and Thai
-    # are letters to their readers and stay.
-    return unicodedata.combining(sign) != 0 and not "\u0900" <= sign <= "\u0eff"
-
-
-def _separates(sign: str) -> bool:
-    category = unicodedata.category(sign)
-    return category[0] in "PSZC"
+# The provider's own button under marketing templates, as its languages label it.
+STOP_LABELS: dict[str, tuple[str, ...]] = {
+    "en": ("stop promotions", "stop marketing", "stop offers"),
+    "es": ("detener promociones", "parar promociones", "detener las promociones", "no recibir promociones"),
+    "pt": ("interromper promoções", "parar promoções", "parar as promoções", "cancelar promoções"),
+    "fr": ("arrêter les promotions", "arrêter les promos", "stopper les promotions", "stop promotions"),
+    "de": ("werbeaktionen stoppen", "werbung stoppen", "aktionen stoppen", "keine werbung mehr", "angebote stoppen"),
+    "it": ("interrompi promozioni", "interrompi le promozioni", "blocca promozioni", "stop promozioni"),
+    "nl": ("promoties stoppen", "stop promoties", "aanbiedingen stoppen", "stoppen met promoties"),
+    "pl": ("zatrzymaj promocje", "wyłącz promocje", "zakończ promocje", "stop promocjom"),
+    "tr": ("promosyonları durdur", "tanıtımları durdur", "kampanyaları durdur"),
+    "ru": ("остановить рекламу", "отключить рекламу", "отказаться от рекламы", "остановить акции", "стоп реклама"),
+    "ar": ("إيقاف العروض الترويجية", "إيقاف العروض", "إيقاف الترويج", "وقف العروض الترويجية"),
+    "hi": ("प्रमोशन रोकें", "प्रचार रोकें", "प्रमोशन बंद करें", "ऑफ़र रोकें"),
+    "id": ("hentikan promosi", "stop promosi"), "ms": ("hentikan promosi",), "vi": ("dừng khuyến mãi",),
+    "th": ("หยุดโปรโมชั่น",), "ja": ("プロモーションを停止",), "ko": ("프로모션 중지",), "zh": ("停止促销", "停止推广"),
+    "he": ("הפסקת מבצעים",), "uk": ("зупинити рекламу",), "ro": ("opriți promoțiile", "opriti promotiile"),
+}  # fmt: skip
 
 
 _STOP: dict[str, str] = {}
-for _language, _words in STOP_WORDS.items():
+for _language, _words in (*STOP_WORDS.items(), *STOP_LABELS.items()):
     for _word in _words:
         _STOP.setdefault(normalise(_word), _language)
 # Longer than any entry: such a message cannot be one, and need not be normalised.
@@ -90,7 +87,8 @@ def stop_language(text: str | None) -> str | None:
     """The language of the opt-out word the whole message is, or None when it is none."""
     if not text or len(text) > _LONGEST:
         return None
-    return _STOP.get(normalise(text))
+    said = normalise(text)
+    return _STOP.get(said) or _STOP.get(" ".join(undisguised(word) for word in joined(said.split())))
 
 
 def is_opt_in(text: str | None, keywords: Collection[str] = DEFAULT_OPT_IN) -> bool:
