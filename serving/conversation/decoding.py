@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gateway.driver import Driver
-from gateway.types import DeliveryEvent, GatewayEvent, InboundMessage, MessageEcho, Status
-from serving.consent.keywords import is_opt_in, stop_language
+from gateway.types import DeliveryEvent, GatewayEvent, InboundMessage, MessageEcho, PreferenceEvent, Status
+from serving.consent.keywords import is_opt_in
+from serving.consent.optout import OptOut, read_choice, read_opt_out
+from serving.consent.preferences import MARKETING, Preference
 from serving.consent.service import PHONE_CHANGED
 
 # A played voice message was read. The other words change nothing about a message's way to its reader.
@@ -20,6 +22,9 @@ STATUS_WORDS = {
     Status.FAILED: "failed",
 }  # fmt: skip
 OPTED_OUT_CODE = 131050
+# What a person says or chooses. A reaction says something about one message, an order about goods.
+_SAYING_KINDS = frozenset({"text", "button", "interactive", "image", "video", "document", "edit"})
+_CHOOSING_KINDS = frozenset({"button", "interactive"})
 _LONGEST_ID = 1000
 
 
@@ -87,6 +92,10 @@ class ConsentRow(NamedTuple):
     wording: str | None
     language: str | None
     provider_id: str
+    # Of an opt-out: how sure its reading is ("word" or "sentence"), and by which rule.
+    grade: str | None = None
+    rule: str | None = None
+    provider_number_id: str | None = None
 
 
 class UnreadableEvent(ValueError):
@@ -103,10 +112,11 @@ class Decoded:
     statuses: list[StatusRow] = field(default_factory=list)
     orders: list[OrderRow] = field(default_factory=list)
     consents: list[ConsentRow] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
     errors: dict[uuid.UUID, str] = field(default_factory=dict)
 
     def lists(self) -> tuple[list[Any], ...]:
-        return (self.messages, self.edits, self.statuses, self.orders, self.consents)
+        return (self.messages, self.edits, self.statuses, self.orders, self.consents, self.preferences)
 
 
 class _People:
@@ -193,6 +203,8 @@ def _decode(
         _decode_status(decoded, people, event, parsed, known_at)
     elif isinstance(parsed, InboundMessage):
         _decode_message(decoded, people, event, parsed, known_at, keywords)
+    elif isinstance(parsed, PreferenceEvent):
+        _decode_preference(decoded, event, parsed, known_at)
     elif isinstance(parsed, MessageEcho):
         if parsed.edits is not None:
             decoded.edits.append((_id(parsed.edits), parsed.text))
@@ -228,15 +240,44 @@ def _decode_message(
             ConsentRow(person, f"{PHONE_CHANGED}:{provider_id}", "opted_out", parsed.occurred_at, known_at,
                        PHONE_CHANGED, None, None, provider_id)
         )  # fmt: skip
-    if parsed.kind not in ("text", "button", "interactive"):
+    _decode_consent(decoded, person, event, parsed, known_at, keywords)
+
+
+def _decode_consent(
+    decoded: Decoded, person: int, event: Claimed, parsed: InboundMessage, known_at: dt.datetime,
+    keywords: Collection[str]
+) -> None:  # fmt: skip
+    if parsed.kind not in _SAYING_KINDS:
         return
-    language = stop_language(parsed.text)
-    if language is not None or is_opt_in(parsed.text, keywords):
-        status = "opted_in" if language is None else "opted_out"
-        decoded.consents.append(
-            ConsentRow(person, f"message:{provider_id}", status, parsed.occurred_at, known_at, "whatsapp_keyword",
-                       parsed.text, language, provider_id)
-        )  # fmt: skip
+    read: OptOut | None
+    if parsed.kind in _CHOOSING_KINDS:
+        source, read = "whatsapp_button", read_choice(parsed.text, parsed.choice)
+    else:
+        read = read_opt_out(parsed.text)
+        source = "whatsapp_sentence" if read is not None and read.grade == "sentence" else "whatsapp_keyword"
+    if read is not None:
+        status, language, grade, rule = "opted_out", read.language, read.grade, read.rule
+    elif parsed.kind in ("text", *_CHOOSING_KINDS) and is_opt_in(parsed.text, keywords):
+        status, language, grade, rule = "opted_in", None, None, None
+        source = "whatsapp_keyword"
+    else:
+        return
+    decoded.consents.append(
+        ConsentRow(person, f"message:{parsed.provider_id}", status, parsed.occurred_at, known_at, source, parsed.text,
+                   language, parsed.provider_id, grade, rule, event.provider_number_id)
+    )  # fmt: skip
+
+
+def _decode_preference(decoded: Decoded, event: Claimed, parsed: PreferenceEvent, known_at: dt.datetime) -> None:
+    if parsed.category != MARKETING or parsed.value not in ("stop", "resume"):
+        return
+    if parsed.person is None and parsed.person_user_id is None:
+        raise UnreadableEvent("a preference of nobody")
+    phone = parsed.person.e164 if parsed.person else None
+    decoded.preferences.append(
+        Preference(phone, parsed.person_user_id, parsed.event_key, parsed.value, parsed.occurred_at, known_at,
+                   parsed.detail)
+    )  # fmt: skip
 
 
 def _decode_status(

@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,9 @@ from gateway.registry import build_driver
 from gateway.settings import GatewaySettings
 from serving.consent import numbers
 from serving.consent.classification import classify
+from serving.consent.confirmation import confirm_opt_outs
 from serving.consent.keywords import DEFAULT_OPT_IN
+from serving.consent.preferences import settle_preferences
 from serving.consent.service import ConsentChange, record_consents
 from serving.conversation import statements
 from serving.conversation.aside import is_outage, reason_of, set_aside
@@ -39,19 +41,21 @@ _BATCH_BYTES = 16_000_000
 @dataclass(frozen=True, slots=True)
 class ProcessedBatch:
     """What one call did. `waiting` statuses came before their message and are tried again; `refused` events hold their
-    error; `is_busy` says that another worker is processing this tenant's inbox, so nothing was claimed."""
+    error; `queued` answers are due to be sent; `is_busy` says that another worker is processing this tenant's inbox,
+    so nothing was claimed."""
 
     claimed: int = 0
     applied: int = 0
     waiting: int = 0
     refused: int = 0
     suppressed: int = 0
+    queued: int = 0
     is_busy: bool = False
 
     def __add__(self, other: ProcessedBatch) -> ProcessedBatch:
         return ProcessedBatch(
             self.claimed + other.claimed, self.applied + other.applied, self.waiting + other.waiting,
-            self.refused + other.refused, self.suppressed + other.suppressed,
+            self.refused + other.refused, self.suppressed + other.suppressed, self.queued + other.queued,
         )  # fmt: skip
 
 
@@ -176,19 +180,22 @@ def _apply(session: Session, events: Sequence[Claimed], context: _Context) -> Pr
     _stage(session, decoded)
     tenant = {"tenant_id": context.tenant_id}
     moved = _settle_people(session, decoded, tenant) if decoded.people else {}
-    suppressed = _settle_consent(session, decoded.consents, context)
+    changes, suppressed = _settle_consent(session, decoded.consents, context)
     if moved:
         suppressed += numbers.withdraw(session, context.tenant_id, moved, context.now, context.phone_key)
+    suppressed += settle_preferences(session, context.tenant_id, decoded.preferences, context.now, context.phone_key)
     if decoded.messages:
         _run(session, statements.PLACE_MESSAGES, statements.CONVERSATIONS, statements.JOIN_CONVERSATIONS, **tenant)
         _run(session, statements.MESSAGES, **tenant)
+    queued = confirm_opt_outs(session, context.tenant_id, changes, context.now)
     for provider_id, text in decoded.edits:
         session.execute(sa.text(statements.EDIT_MESSAGE), {"provider_id": provider_id, "text": text})
     if decoded.orders:
         _run(session, statements.ORDERS, **tenant)
     unmatched = _settle_statuses(session, decoded, context)
     _settle_replies(session, tenant)
-    return _finish(session, events, decoded, unmatched, context, suppressed)
+    batch = _finish(session, events, decoded, unmatched, context, suppressed)
+    return replace(batch, queued=queued)
 
 
 def _stage(session: Session, decoded: Decoded) -> None:
@@ -232,9 +239,10 @@ def _settle_people(session: Session, decoded: Decoded, tenant: dict[str, uuid.UU
     return moved
 
 
-def _settle_consent(session: Session, rows: Sequence[ConsentRow], context: _Context) -> int:
+def _settle_consent(session: Session, rows: Sequence[ConsentRow], context: _Context) -> tuple[list[ConsentChange], int]:
+    """The changes recorded, and how many queued messages they suppressed."""
     if not rows:
-        return 0
+        return [], 0
     contacts: dict[int, uuid.UUID] = dict(
         session.execute(
             sa.text("SELECT ref, contact_id FROM in_people WHERE ref = ANY(:refs)"),
@@ -244,11 +252,18 @@ def _settle_consent(session: Session, rows: Sequence[ConsentRow], context: _Cont
     changes = [
         ConsentChange(
             contacts[row.person], row.event_key, row.status, row.occurred_at, row.known_at, row.source, row.wording,
-            row.language, {"provider_id": row.provider_id}, lifts=row.status == "opted_in",
+            row.language, _proof(row), lifts=row.status == "opted_in",
         )
         for row in rows
     ]  # fmt: skip
-    return record_consents(session, context.tenant_id, changes, context.now, context.phone_key)
+    return changes, record_consents(session, context.tenant_id, changes, context.now, context.phone_key)
+
+
+def _proof(row: ConsentRow) -> dict[str, str | None]:
+    proof = {"provider_id": row.provider_id}
+    if row.grade is None:
+        return dict(proof)
+    return proof | {"grade": row.grade, "rule": row.rule, "provider_number_id": row.provider_number_id}
 
 
 def _settle_statuses(session: Session, decoded: Decoded, context: _Context) -> set[uuid.UUID]:

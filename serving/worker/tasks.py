@@ -33,6 +33,8 @@ def process(tenant_id: str) -> None:
         batch = process_inbound(held.database, tenant, utc_now(), held.settings.inbound_batch_size, status_wait=wait)
         if batch.is_busy:
             return
+        if batch.queued:
+            held.wake.dispatch([tenant], utc_now())
         if batch.claimed:
             is_last_look = False
             continue
