@@ -201,6 +201,21 @@ class TestPreferences:
         shop.process()
         assert shop.all("SELECT count(*) FROM unsubscribers") == [(0,)]
 
+    def test_a_stop_at_another_number_of_a_person_holds_at_both(self, shop):
+        shop.say(type="text", text={"body": "JOIN"}, from_user_id="US.1")
+        item = {"wa_id": "999100000042", "user_id": "US.1", "category": "marketing_messages", "value": "stop",
+                "timestamp": str(int(shop.now.timestamp()) + 5)}  # fmt: skip
+        shop.post("user_preferences", "user_preferences", item)
+        shop.process()
+        assert shop.consents() == [("opted_out", "user_preferences")]
+        listed = {phone_hmac(number, "key") for number in ("+" + ANNA, "+999100000042")}
+        assert {row[0] for row in shop.all("SELECT phone_hmac FROM unsubscribers")} == listed
+        shop.post(
+            "user_preferences", "user_preferences", item | {"value": "resume", "timestamp": item["timestamp"] + "0"}
+        )
+        shop.process()
+        assert shop.consents() == [("opted_out", "user_preferences")]
+
     def test_another_category_is_left_alone(self, shop):
         shop.say("JOIN")
         item = {"wa_id": ANNA, "category": "utility", "value": "stop", "timestamp": "1770000000"}
