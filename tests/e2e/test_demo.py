@@ -184,7 +184,9 @@ class TestRun:
                    WHERE NOT EXISTS (SELECT FROM decisions d WHERE d.contact_id = c.id) LIMIT 1 RETURNING id"""
             ).fetchone()
             ran = town.rapport("run", "--select", f"{WAREHOUSE_STAGES} or group:publish")
-            assert ran.returncode == 0, ran.stderr[-2000:]
+            assert ran.returncode == 1
+            assert "demo: publish__analysts_snapshot" in ran.stderr
+            assert "assert_every_send_has_a_decision failed (1 row)" in ran.stderr
             assert connection.execute(held, why).fetchone() == (1,)
             assert "assert_every_send_has_a_decision" in town.rapport("status").stdout
 
