@@ -20,6 +20,8 @@ _GAPS = {"..": 2, "...": 5}
 _MOST_WORDS = 160
 _ARABIC_PREFIXES = ("وال", "بال", "فال", "هال", "كال", "لل", "ال", "و", "ف", "ب", "ل", "ه", "ع")
 _TYPO_LETTERS = 7
+# A longer message says more than a stop word and courtesies.
+_MOST_WORDS_ALONE = 20
 # What a short word adds to a class's commonness.
 _SHORT_WORD = 500
 
@@ -73,12 +75,13 @@ class _Row:
 @dataclass(slots=True)
 class _Rule:
     """Rows that all have to fit somewhere in the message; the first says where the rule does. `needed` are the classes
-    that have to occur and `used` all that it names, as bits."""
+    that have to occur and `used` all that it names, as bits. `alone`: the rest of the message is courtesies."""
 
     language: str
     name: str
     rows: list[_Row]
     asks: bool = False
+    alone: bool = False
     needed: int = 0
     used: int = 0
 
@@ -92,6 +95,7 @@ class Grammar:
     rules: dict[str, list[_Rule]] = field(default_factory=lambda: {"stop": [], "unless": [], "never": []})
     fillers: dict[str, list[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(list))
     corrections: dict[str, str] = field(default_factory=dict)
+    _courtesies: int = 0
     _groups: dict[str, int] = field(default_factory=dict)
     _languages: dict[int, str] = field(default_factory=dict)
     _entries: dict[str, list[str]] = field(default_factory=dict)
@@ -109,6 +113,8 @@ class Grammar:
         for filler in str(source.get("fillers", "")).split(","):
             if words := tuple(normalise(filler).split()):
                 self.fillers[words[0]].append(words)
+        self._entries[f"{language}:COURTESIES"] = str(source.get("courtesies", "")).split(",")
+        self._courtesies |= 1 << self._group(language, "COURTESIES")
         for word in str(source.get("typos", "")).split(","):
             self._add_typos(normalise(word))
         for kind, texts in rules.items():
@@ -131,6 +137,8 @@ class Grammar:
                 rule.rows.append(_Row())
             elif part == "?":
                 rule.asks = True
+            elif part == "=":
+                rule.alone = row.at_start = True
             else:
                 step = _Step(self._group(language, part), gap, "$" in part.split("|"))
                 row.steps.append(step)
@@ -154,7 +162,7 @@ class Grammar:
             if choice.isupper() and choice.isascii():
                 if f"{language}:{choice}" not in self._entries:
                     raise ValueError(f"{language}: there is no class {choice}")
-                entries = self._entries[f"{language}:{choice}"]
+                entries = [entry for entry in self._entries[f"{language}:{choice}"] if entry.strip()]
             else:
                 entries = [choice.replace("_", " ")]
             for entry in entries:
@@ -250,7 +258,18 @@ class Grammar:
             first, *others = rule.rows
             if all(next(_spans(row, hits, read.clauses), None) is not None for row in others):
                 for start, end in _spans(first, hits, read.clauses):
-                    yield Match(rule.language, rule.name, start, end)
+                    if not rule.alone or self._is_alone(start, end, read, known):
+                        yield Match(rule.language, rule.name, start, end)
+
+    def _is_alone(self, start: int, end: int, read: Words, known: Sequence[_Known]) -> bool:
+        """Whether the words before and after are courtesies, of whatever language, and no question."""
+        if read.asks or len(read.words) > _MOST_WORDS_ALONE:
+            return False
+        said = set(range(start, end))
+        for places in _hits(read.words, known, self._courtesies).values():
+            for begin, ends in places.items():
+                said.update(range(begin, max(ends)))
+        return len(said) == len(read.words)
 
     def _known(self, word: str) -> _Known:
         known = self._cache.get(word)

@@ -57,6 +57,20 @@ class TestReadOptOut:
     def test_slips_of_the_finger_are_read(self, text):
         assert read_opt_out(text) is not None
 
+    @pytest.mark.parametrize(
+        ("courtesy", "more"),
+        [
+            ("stop, thank you", "stop, I already paid for that"),
+            ("stop grazie", "stop, ma il prezzo non era 20?"),
+            ("стоп, пожалуйста", "стоп, а доставка входит?"),
+            ("stop ya bıktım", "dur, fiyat neden farklı?"),
+            ("स्टॉप प्लीज़", "bas 2 hi chahiye"),
+        ],
+    )
+    def test_a_bare_stop_word_counts_with_courtesies_only(self, courtesy, more):
+        assert read_opt_out(courtesy) is not None
+        assert read_opt_out(more) is None
+
     @pytest.mark.parametrize("text", [None, "", "   ", "👍", "🛑 ahead?", "\x00", "x" * 70_000, "?" * 5000, "1" * 9000])
     def test_nothing_is_read_into_nothing(self, text):
         assert read_opt_out(text) is None
@@ -77,7 +91,13 @@ class TestGrammar:
     def grammar(self, **rules: list[str]) -> Grammar:
         read = Grammar()
         read.add_language(
-            "xx", {"classes": {"GO": "go*, move on", "NO": "not, don't"}, "rules": rules, "fillers": "pls"}
+            "xx",
+            {
+                "classes": {"GO": "go*, move on", "NO": "not, don't"},
+                "rules": rules,
+                "fillers": "pls",
+                "courtesies": "thanks, so annoy*",
+            },
         )
         return read
 
@@ -91,6 +111,9 @@ class TestGrammar:
             ("GO & NO", "not you. go", "go"),
             ("GO ?", "go?", "go"),
             ("^ stop $$", "thanks. stop", "stop. thanks"),
+            ("= stop", "pls stop so annoying! thanks", "stop. thanks, here it is"),
+            ("= stop", "stop, thanks", "stop, thanks?"),
+            ("= stop", "stop" + " thanks" * 10, "stop" + " thanks" * 30),
         ],
     )
     def test_a_rule_fits(self, rule, fitting, other):
