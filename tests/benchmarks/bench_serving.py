@@ -152,7 +152,9 @@ def api_command(port: int, processes: int = 1) -> list[str]:
     """The line of deploy/Procfile."""
     lines = (PROJECT_ROOT / "deploy" / "Procfile").read_text().splitlines()
     line = next(line.removeprefix("api:") for line in lines if line.startswith("api:"))
-    command = shlex.split(line.replace("${API_PORT}", str(port)).replace("${API_PROCESSES}", str(processes)))
+    for name, value in (("API_LISTEN", "127.0.0.1"), ("API_PORT", port), ("API_PROCESSES", processes)):
+        line = line.replace(f"${{{name}}}", str(value))
+    command = shlex.split(line)
     return [sys.executable, *command[1:]] if command[0] == "python" else command
 
 
