@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from serving.campaign.content import template_needs_name
+from serving.consent.service import POLICY_VERSION
 from serving.consent.suppression import suppressed
 from serving.errors import Conflict
 from serving.kit.database import TENANT
@@ -18,7 +19,6 @@ from serving.models import Campaign, PhoneNumber, Tenant
 from serving.segment.service import refresh
 from serving.settings import Settings, settings
 
-POLICY_VERSION = "2026-11.1"
 DEFAULT_MODEL = "engagement"
 
 

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from serving.campaign.content import Templates, check_sendable, check_type
 from serving.campaign.plan import (
-    POLICY_VERSION,
     CampaignHasNoSegment,
     number_of,
     render_queued,
 )
 from serving.campaign.schemas import CampaignCreate, CampaignSchedule, CampaignUpdate
+from serving.consent.service import POLICY_VERSION
 from serving.errors import Conflict, NotFound, Unprocessable
 from serving.kit.database import TENANT
 from serving.models import Campaign, PhoneNumber, Segment

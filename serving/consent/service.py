@@ -15,6 +15,8 @@ from serving.consent.suppression import phone_hmac
 
 # A request may leave this long after the gate allowed it, and not later.
 START_SECONDS = 5
+# What a decision was made by, kept with it: of the plan, the gate and consent. Raised when any of their rules changes.
+POLICY_VERSION = "2026-12.1"
 # The source of a withdrawal that nobody asked for: the contact has another number now. See serving.consent.numbers.
 PHONE_CHANGED = "phone_changed"
 
@@ -97,7 +99,6 @@ _UNSUBSCRIBE = sa.text("""
     FROM unnest(CAST(:hmacs AS text[]), CAST(:reasons AS text[])) AS listed (hmac, reason)
     ON CONFLICT (tenant_id, phone_hmac) DO NOTHING
 """)
-POLICY_VERSION = "2026-11.1"
 
 
 def record_consents(

@@ -71,7 +71,7 @@ def get(session: Session, contact_id: uuid.UUID) -> Contact:
 
 def update(session: Session, contact_id: uuid.UUID, body: ContactUpdate, *, hmac_key: str, now: dt.datetime) -> Contact:
     """The contact after the change. Another number starts without consent and without an open window: both belong to
-    the number that had them. Waits for sends in flight to the contact.
+    the number that had them. What was allowed before may still leave, for five seconds.
 
     Raises: ContactNotFound, PhoneNumberInvalid, ContactExists, ContactChanged.
     """

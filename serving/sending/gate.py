@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-POLICY_VERSION = "2026-11.1"
-
 # The provider's limit for one pair of numbers.
 PAIR_SECONDS = 6
 TIER_RETRY_SECONDS = 900

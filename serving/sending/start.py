@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gateway.types import OutboundMessage, PhoneNumber
-from serving.consent.service import START_SECONDS
+from serving.consent.service import POLICY_VERSION, START_SECONDS
 from serving.consent.suppression import suppressed_among
 from serving.sending import statements
-from serving.sending.gate import POLICY_VERSION, Facts, Outcome, QuietHours, Rules, Verdict, decide
+from serving.sending.gate import Facts, Outcome, QuietHours, Rules, Verdict, decide
 from serving.settings import Settings
 
 # Each lock's first number names its use; the second is its tenant or contact.
