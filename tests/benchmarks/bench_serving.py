@@ -66,6 +66,14 @@ ARROW = "application/vnd.apache.arrow.stream"
 PREDICT = "/api/v1/ml/models/lead-scoring/predict"
 BEST_TIME = "/api/v1/ml/models/engagement-prediction/optimal-time"
 BATCH_PATH = "/api/v1/ml/models/lead-scoring/batch"
+# Both imported with their bytecode written.
+LIBRARIES = "import fastapi, sqlalchemy.orm, redis.asyncio, httpx, aiohttp, numpy"
+API_START = """
+from serving.app import create_app
+from serving.settings import Settings
+create_app(Settings(database_url="postgresql://x/y", worker_database_url="postgresql://x/y", redis_url="redis://x",
+                    jwt_secret="x", phone_hmac_key="x"))
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -416,8 +424,17 @@ def measure(folder: Path, urls: dict[str, str], redis_url: str, seconds: float, 
         figure("worker held to 60 MB of bundles: after 400", (held - empty) / 1e6, "MB", SMALL_CACHE_BYTES / 1e6,
                at_most=1),
         figure("first answer of a tenant evicted before, worst", 1e3 * max([*evicting, *again]), "ms", at_most=100),
+        figure("start of the API, processor time, beside what it is made of", start_seconds(API_START), "s",
+               start_seconds(LIBRARIES), at_most=4),
         figure("failures", sum(load.failures for each in rounds_of.values() for load in each), "answers", at_most=0),
     ]  # fmt: skip
+
+
+def start_seconds(code: str) -> float:
+    """Processor seconds until a new interpreter has run `code`, the least of three."""
+    timed = f"{code}\nimport time\nprint(time.process_time())"
+    runs = (subprocess.run([sys.executable, "-c", timed], capture_output=True, check=True) for _ in range(3))
+    return min(float(run.stdout) for run in runs)
 
 
 def _invocation(**form: object) -> bytes:

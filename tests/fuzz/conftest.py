@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.fuzz.limits import GIVES_MEMORY_BACK
+from tests.fuzz.limits import FULL, GIVES_MEMORY_BACK
 from tests.fuzz.predictions import Asking, Judging
 from tests.serving.api_process import ApiProcess, running_api
 
@@ -24,7 +24,6 @@ from tests.serving.conftest import api, as_admin, bundles_dir, clock, make_tenan
 
 __all__ = ["api", "as_admin", "bundles_dir", "clock", "make_tenant", "settings", "tenant"]
 
-FULL = os.environ.get("FUZZ") == "full"
 # Of one target, at length.
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "600"))
 FROM = int(os.environ.get("FUZZ_FROM", "0"))

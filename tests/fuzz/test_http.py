@@ -27,13 +27,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
 from serving.tenant.service import CreatedTenant, create_tenant
+from tests.fuzz.limits import FULL, PATIENCE
 
 pytestmark = pytest.mark.fuzz
 
-FULL = os.environ.get("FUZZ") == "full"
 FULL_SECONDS = 600
 # Processor seconds of one request, and bytes the process may have grown by.
-DEAREST, DEAREST_ANONYMOUS, GROWTH = 1.0, 0.02, 64_000_000
+DEAREST, DEAREST_ANONYMOUS, GROWTH = 1.0 * PATIENCE, 0.02 * PATIENCE, 64_000_000
 # The clock that counts processor time has ticks of 10 ms.
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Never ends.

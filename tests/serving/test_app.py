@@ -189,11 +189,9 @@ from serving.app import create_app
 from serving.settings import Settings
 create_app(Settings(database_url="postgresql://x/y", worker_database_url="postgresql://x/y", redis_url="redis://x",
                     jwt_secret="x", phone_hmac_key="x")).openapi()
-used = resource.getrusage(resource.RUSAGE_SELF)
 # Not ru_maxrss, which a child takes over from the process that started it.
 resident = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
-print(json.dumps({"modules": sorted(sys.modules), "cpu_seconds": used.ru_utime + used.ru_stime,
-                  "mib": resident / 2**20}))
+print(json.dumps({"modules": sorted(sys.modules), "mib": resident / 2**20}))
 """
         return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
 
@@ -206,6 +204,6 @@ print(json.dumps({"modules": sorted(sys.modules), "cpu_seconds": used.ru_utime +
         assert module not in started["modules"]
 
     def test_starts_lean(self, started):
-        # Processor time, so that a busy machine does not fail it.
-        assert started["cpu_seconds"] < 3
+        # The seconds are measured by bench-serving: they are the machine's as much as the code's.
         assert started["mib"] < 300
+        assert len(started["modules"]) < 2_000
